@@ -6,6 +6,8 @@ The code is derived from intake's secret, so that an idempotent retry can give i
 import hashlib
 import hmac
 
+from .writing import plain
+
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: no I, L, O, U
 LENGTH = 12  # x 5 bits
 
@@ -19,7 +21,7 @@ def code(secret: bytes, complaint_id: str) -> str:
 
 def normalised(written: str) -> str:
     """A code as people type it, brought to one form: upper case, no separators, O as 0, I and L as 1."""
-    return written.upper().translate(str.maketrans("OIL", "011", " -\u00a0\u200e\u200f"))
+    return plain(written).upper().translate(str.maketrans("OIL", "011"))
 
 
 def verifier(key: bytes, complaint_id: str, written: str) -> str:

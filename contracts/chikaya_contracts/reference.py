@@ -7,6 +7,8 @@ every swap of two neighbours.
 from stdnum.exceptions import ValidationError
 from stdnum.iso7064 import mod_97_10
 
+from .writing import plain
+
 
 def make(year: int, sequence: int) -> str:
     """The reference of the `sequence`-th complaint of `year`, 14 digits.
@@ -21,12 +23,12 @@ def make(year: int, sequence: int) -> str:
 
 
 def parse(written: str) -> str:
-    """The 14 digits of a reference as people write it: spaces, dashes, Arabic-Indic digits.
+    """The 14 digits of a reference as people write it: spaces, dashes, marks of direction, Arabic-Indic digits.
 
     Raises:
         ValueError: not a reference, or its check digits do not fit.
     """
-    digits = "".join(str(int(c)) if c.isdecimal() else c for c in written if c not in " -.\u00a0\u200f\u200e")
+    digits = plain(written)
     if len(digits) != 14 or not digits.isascii() or not digits.isdecimal():
         raise ValueError("a reference has 14 digits")
     try:

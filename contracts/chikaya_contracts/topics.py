@@ -50,6 +50,11 @@ class Topic(BaseModel):
         )
 
     @property
+    def owner(self) -> str:
+        """Who answers for what is written here: the first of its writers."""
+        return self.writers[0]
+
+    @property
     def pattern(self) -> str:
         """A regular expression that matches every member of this family and captures its placeholder."""
         return "^" + re.sub(r"\\\{\w+\\\}", r"([a-z0-9-]+)", re.escape(self.name)) + "$"
