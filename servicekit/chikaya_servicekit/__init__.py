@@ -1,0 +1,1 @@
+"""The plumbing of every Chikaya process: settings, broker, batches, retry and dead letters, telemetry, HTTP errors."""

@@ -1,0 +1,196 @@
+"""A process: a FastAPI application whose lifespan waits for what it needs, consumes, and drains when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from chikaya_contracts.topics import table
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from faststream.kafka import KafkaBroker
+
+from . import http
+from .clock import Clock, utc_now
+from .consuming import Consumer, ConsumerRun, delays
+from .faults import TRANSIENT, DependencyDown
+from .publishing import KafkaPublisher
+from .settings import ServiceSettings
+from .telemetry import READY, configure_logs, configure_traces
+
+log = structlog.get_logger()
+
+Action = Callable[[], Awaitable[None]]
+PING_TIMEOUT_S = 3.0
+
+
+class Process:
+    """What `bootstrap.build` fills and `serve` runs.
+
+    Args:
+        transient: exceptions that mean that something outside is away (the database driver's).
+        kafka: false for a process that speaks HTTP only.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        title: str,
+        *,
+        transient: tuple[type[Exception], ...] = (),
+        kafka: bool = True,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.settings, self.clock = settings, clock
+        self.publisher = KafkaPublisher(settings.SERVICE, settings.kafka_client())
+        self._kafka = kafka
+        self._transient = (*TRANSIENT, *transient)
+        self._needs: dict[str, Action] = {"kafka": self.publisher.ping} if kafka else {}
+        self._setups: list[Action] = []
+        self._background: list[Action] = []
+        self._stops: list[Action] = []
+        self._runs: list[ConsumerRun] = []
+        self._broker: KafkaBroker | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting: dict[str, str] = {"start": "starting"}
+        self.app: FastAPI = FastAPIOffline(title=f"Chikaya {title}", version="0.1.0", lifespan=self._lifespan)
+        http.install(self.app, settings.SERVICE, transient)
+        self.app.add_api_route("/livez", self._livez, include_in_schema=False)
+        self.app.add_api_route("/readyz", self._readyz, include_in_schema=False)
+
+    def need(self, name: str, ping: Action) -> None:
+        """The process waits for `ping` to pass before it consumes, and `/readyz` asks it again."""
+        self._needs[name] = ping
+
+    def setup(self, action: Action) -> None:
+        """Done once, when all needs are met and before consuming; tried again until it passes."""
+        self._setups.append(action)
+
+    def consume(self, consumer: Consumer) -> None:
+        """Adds a consumer; it starts when all needs are met and its topics are there."""
+        self._runs.append(ConsumerRun(consumer, self.settings.SERVICE, self.publisher, self.clock, self._transient))
+
+    def background(self, loop: Action) -> None:
+        """Runs `loop` for as long as the process lives; one that fails is begun again."""
+        self._background.append(loop)
+
+    def on_stop(self, action: Action) -> None:
+        """Done last, in the order given."""
+        self._stops.append(action)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(self._start())
+        try:
+            yield
+        finally:
+            READY.labels(self.settings.SERVICE).set(0)
+            for task in (starting, *self._tasks):
+                task.cancel()
+            await asyncio.gather(starting, *self._tasks, return_exceptions=True)
+            if self._broker:
+                await self._broker.stop()
+            await self.publisher.stop()
+            for action in self._stops:
+                await action()
+
+    async def _start(self) -> None:
+        for delay in delays():
+            self._waiting = await self._unmet()
+            if not self._waiting:
+                try:
+                    for action in self._setups:
+                        await action()
+                    await self._consume()
+                    break
+                except self._transient as error:
+                    self._waiting = {"start": f"{type(error).__name__}: {error}"}
+                except Exception as error:
+                    log.exception("start failed; tried again")
+                    self._waiting = {"start": f"{type(error).__name__}"}
+            log.info("waiting", **{name: reason[:200] for name, reason in self._waiting.items()})
+            await asyncio.sleep(min(delay, 2.0))
+        self._tasks += [asyncio.create_task(self._kept_running(loop)) for loop in self._background]
+        READY.labels(self.settings.SERVICE).set(1)
+        log.info("ready")
+
+    async def _consume(self) -> None:
+        if not self._runs:
+            return
+        service = self.settings.SERVICE
+        names = {
+            topic.name for topic in table() if not topic.placeholder and service in (*topic.writers, *topic.readers)
+        }
+        if missing := await self.publisher.missing(names):
+            raise DependencyDown(f"topics not there (chikaya topics provision): {', '.join(sorted(missing))}")
+        broker = KafkaBroker(
+            self.settings.kafka_bootstrap,
+            security=self.settings.kafka_broker_security(),
+            client_id=self.settings.SERVICE,
+            allow_auto_create_topics=False,
+            metadata_max_age_ms=10_000,
+            graceful_timeout=15.0,
+            logger=None,
+        )
+        for run in self._runs:
+            run.subscribe(broker, self.settings.principal)
+        try:
+            await broker.start()
+        except BaseException:
+            await broker.stop()
+            raise
+        self._broker = broker
+
+    async def _kept_running(self, loop: Action) -> None:
+        for delay in delays():
+            try:
+                await loop()
+                return
+            except self._transient as error:
+                log.warning("background work held", error=type(error).__name__)
+            except Exception:
+                log.exception("background work failed; begun again")
+            await asyncio.sleep(delay)
+
+    async def _unmet(self) -> dict[str, str]:
+        async def met(name: str, ping: Action) -> tuple[str, str]:
+            try:
+                await asyncio.wait_for(ping(), PING_TIMEOUT_S)
+            except Exception as error:
+                return name, f"{type(error).__name__}: {error}".strip(": ")
+            return name, ""
+
+        results = await asyncio.gather(*(met(name, ping) for name, ping in self._needs.items()))
+        return {name: reason for name, reason in results if reason}
+
+    async def _livez(self) -> dict[str, str]:
+        return {"status": "alive"}
+
+    async def _readyz(self) -> JSONResponse:
+        waiting = dict(self._waiting) or await self._unmet()
+        waiting |= {
+            f"consumer {run.consumer.name}": str(run.stopped or run.held_by)
+            for run in self._runs
+            if run.stopped or run.held_by
+        }
+        if waiting:
+            return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503)
+        return JSONResponse({"status": "ready"})
+
+
+def serve(process: Process) -> None:
+    """Runs a process until SIGTERM or SIGINT; what it has accepted is finished first."""
+    settings = process.settings
+    configure_logs(settings.SERVICE, settings.log_level)
+    configure_traces(settings.SERVICE, settings.otlp_endpoint)
+    uvicorn.run(
+        process.app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
