@@ -1,0 +1,84 @@
+"""The SMTP side: takes every mail for every recipient, and can be told to refuse or defer."""
+
+import email
+import email.policy
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Literal
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from chikaya_local.inbox.store import Store
+
+SmtpBehaviour = Literal["ok", "refuse", "defer"]
+
+MAX_MAIL_BYTES = 25 * 1024 * 1024
+REFUSALS = {"refuse": "550 5.1.1 No such mailbox here", "defer": "451 4.7.1 Try again later"}
+
+
+class MailHandler:
+    """Keeps one copy for each recipient; answers as `behaviour()` says."""
+
+    def __init__(self, store: Store, behaviour: Callable[[], SmtpBehaviour]) -> None:
+        self._store = store
+        self._behaviour = behaviour
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
+    ) -> str:
+        refusal = REFUSALS.get(self._behaviour())
+        if refusal is not None:
+            return refusal
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(rcpt_options)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        raw = envelope.original_content or b""
+        mail = email.message_from_bytes(raw, policy=email.policy.default)
+        message_id = header(mail, "Message-Id").strip()
+        for recipient in envelope.rcpt_tos:
+            self._store.add(
+                "email",
+                id=message_id or None,
+                repeat_key=f"email\n{message_id}\n{recipient.lower()}" if message_id else None,
+                sender=header(mail, "From") or envelope.mail_from or "",
+                recipient=recipient,
+                subject=header(mail, "Subject"),
+                text=content(mail, "plain"),
+                html=content(mail, "html"),
+                raw=raw,
+            )
+        return "250 2.0.0 Kept"
+
+
+def smtp_protocol(store: Store, behaviour: Callable[[], SmtpBehaviour]) -> Callable[[], SMTP]:
+    """What `loop.create_server` wants: one protocol a connection, all writing to `store`."""
+    handler = MailHandler(store, behaviour)
+    return lambda: SMTP(
+        handler,
+        hostname="inbox.chikaya.local",
+        ident="Chikaya local inbox",
+        enable_SMTPUTF8=True,
+        data_size_limit=MAX_MAIL_BYTES,
+    )
+
+
+def header(mail: EmailMessage, name: str) -> str:
+    """A header, decoded; empty when absent or broken: a malformed mail is shown, never refused."""
+    try:
+        return str(mail.get(name, ""))
+    except (ValueError, IndexError, AttributeError, TypeError):
+        return ""
+
+
+def content(mail: EmailMessage, subtype: Literal["plain", "html"]) -> str:
+    """The first text part of that subtype, decoded; unknown character sets are read as UTF-8 with replacements."""
+    part = mail.get_body(preferencelist=(subtype,))
+    if part is None:
+        return ""
+    try:
+        return str(part.get_content())
+    except (LookupError, ValueError):
+        payload = part.get_payload(decode=True)
+        return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
