@@ -59,8 +59,7 @@ def unavailable() -> Problem:
     return Problem(
         503,
         "Service momentanément indisponible · الخدمة غير متاحة حاليا",
-        what
-        or "Rien n'a été enregistré : réessayez dans quelques instants. لم يتم تسجيل أي شيء، المرجو إعادة المحاولة.",
+        "Rien n'a été enregistré : réessayez dans quelques instants. لم يتم تسجيل أي شيء، المرجو إعادة المحاولة.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
