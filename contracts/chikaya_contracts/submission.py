@@ -14,7 +14,8 @@ NoticeLanguage = Literal["fr", "ar"]
 """What the citizen is written to in."""
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
-CommuneCode = Annotated[str, StringConstraints(pattern=r"^\d{2}\.\d{3}\.\d{2}\.\d{2}\.?$|^[0-9.]{4,20}$")]
+CommuneCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}\.[0-9]{3}\.[0-9]{2}\.[0-9]{1,2}$")]
+"""A commune or an arrondissement as the Haut-Commissariat au Plan numbers it: `02.411.01.23`, `06.141.01.0`."""
 
 
 def _e164(written: str) -> str:
@@ -38,6 +39,8 @@ class _Part(BaseModel):
 class Contact(_Part):
     """Who complains, and how they are told. A name, and an e-mail address or a telephone number, are required:
     the decree holds anonymous complaints inadmissible."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["email"]}, {"required": ["phone"]}]})
 
     name: Annotated[str, Field(min_length=2, max_length=120)]
     email: EmailStr | None = None
@@ -66,7 +69,7 @@ class Submission(_Part):
     administration_wished: Slug | None = None
     contact: Contact
     language: NoticeLanguage = "fr"
-    consent: bool
+    consent: Annotated[bool, Field(json_schema_extra={"const": True})]
     attachments: Annotated[tuple[str, ...], Field(max_length=5)] = ()
 
     @model_validator(mode="after")
