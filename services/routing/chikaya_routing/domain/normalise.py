@@ -128,9 +128,11 @@ def skeleton(word: str) -> str:
     """The consonants of a normalised word in one alphabet, whichever script it is written in.
 
     Darija has no spelling: `فاتورة`, `fatora` and `facture` differ in every vowel and in the script, and share most
-    of their consonants. `w` is dropped last, since it stands for a vowel as often as not.
+    of their consonants. `w` is dropped, since it stands for a vowel as often as not, and a final `h`, which in Arabic
+    letters is mostly the feminine ending that Latin letters write as a vowel.
     """
     for written, sound in _DIGRAPHS:
         word = word.replace(written, sound)
     bones = word.translate(_SOUNDS).replace("w", "")
-    return "".join(letter for letter, before in zip(bones, " " + bones, strict=False) if letter != before)
+    bones = "".join(letter for letter, before in zip(bones, " " + bones, strict=False) if letter != before)
+    return bones[:-1] if len(bones) > 2 and bones.endswith("h") else bones
