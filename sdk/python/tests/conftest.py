@@ -137,6 +137,11 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
+def now() -> datetime:
+    return NOW
+
+
+@pytest.fixture(scope="session")
 def dossier() -> Callable[..., Event[DossierForwarded]]:
     """Makes a dossier as routing forwards it; `topic` for the shared desk's inbox."""
 
