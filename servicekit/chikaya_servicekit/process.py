@@ -1,8 +1,9 @@
 """A process: a FastAPI application whose lifespan waits for what it needs, consumes, and drains when it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import structlog
 import uvicorn
@@ -31,7 +32,8 @@ class Process:
 
     Args:
         transient: exceptions that mean that something outside is away (the database driver's).
-        kafka: false for a process that speaks HTTP only.
+        kafka: false for a process that speaks HTTP only; "optional" for one that is ready without Kafka too: its
+            background work begins at once, its consumers when Kafka and their topics are there.
     """
 
     def __init__(
@@ -40,17 +42,18 @@ class Process:
         title: str,
         *,
         transient: tuple[type[Exception], ...] = (),
-        kafka: bool = True,
+        kafka: bool | Literal["optional"] = True,
         clock: Clock = utc_now,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.publisher = KafkaPublisher(settings.SERVICE, settings.kafka_client())
-        self._kafka = kafka
+        self._optional = {"kafka"} if kafka == "optional" else set[str]()
         self._transient = (*TRANSIENT, *transient)
         self._needs: dict[str, Action] = {"kafka": self.publisher.ping} if kafka else {}
         self._setups: list[Action] = []
         self._background: list[Action] = []
         self._stops: list[Action] = []
+        self._notes: dict[str, Callable[[], str]] = {}
         self._runs: list[ConsumerRun] = []
         self._broker: KafkaBroker | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,6 +79,10 @@ class Process:
         """Runs `loop` for as long as the process lives; one that fails is begun again."""
         self._background.append(loop)
 
+    def note(self, name: str, say: Callable[[], str]) -> None:
+        """`/readyz` shows what `say` gives, unless it is empty; the process is ready all the same."""
+        self._notes[name] = say
+
     def on_stop(self, action: Action) -> None:
         """Done last, in the order given."""
         self._stops.append(action)
@@ -97,24 +104,30 @@ class Process:
                 await action()
 
     async def _start(self) -> None:
-        for delay in delays():
-            self._waiting = await self._unmet()
-            if not self._waiting:
-                try:
-                    for action in self._setups:
-                        await action()
-                    await self._consume()
-                    break
-                except self._transient as error:
-                    self._waiting = {"start": f"{type(error).__name__}: {error}"}
-                except Exception as error:
-                    log.exception("start failed; tried again")
-                    self._waiting = {"start": f"{type(error).__name__}"}
-            log.info("waiting", **{name: reason[:200] for name, reason in self._waiting.items()})
-            await asyncio.sleep(min(delay, 2.0))
+        first = {name: ping for name, ping in self._needs.items() if name not in self._optional}
+        await self._done_when_met(first, [*self._setups, *([] if self._optional else [self._consume])], "start")
         self._tasks += [asyncio.create_task(self._kept_running(loop)) for loop in self._background]
         READY.labels(self.settings.SERVICE).set(1)
         log.info("ready")
+        if self._optional:
+            await self._done_when_met({name: self._needs[name] for name in self._optional}, [self._consume], "kafka")
+
+    async def _done_when_met(self, needs: dict[str, Action], actions: Sequence[Action], name: str) -> None:
+        """Does `actions` when `needs` are met, tried again until they pass; `/readyz` says what is waited for."""
+        for delay in delays():
+            self._waiting = await self._unmet(needs)
+            if not self._waiting:
+                try:
+                    for action in actions:
+                        await action()
+                    return
+                except self._transient as error:
+                    self._waiting = {name: f"{type(error).__name__}: {error}"}
+                except Exception as error:
+                    log.exception("start failed; tried again")
+                    self._waiting = {name: f"{type(error).__name__}"}
+            log.info("waiting", **{what: reason[:200] for what, reason in self._waiting.items()})
+            await asyncio.sleep(min(delay, 2.0))
 
     async def _consume(self) -> None:
         if not self._runs:
@@ -154,7 +167,7 @@ class Process:
                 log.exception("background work failed; begun again")
             await asyncio.sleep(delay)
 
-    async def _unmet(self) -> dict[str, str]:
+    async def _unmet(self, needs: dict[str, Action]) -> dict[str, str]:
         async def met(name: str, ping: Action) -> tuple[str, str]:
             try:
                 await asyncio.wait_for(ping(), PING_TIMEOUT_S)
@@ -162,22 +175,27 @@ class Process:
                 return name, f"{type(error).__name__}: {error}".strip(": ")
             return name, ""
 
-        results = await asyncio.gather(*(met(name, ping) for name, ping in self._needs.items()))
+        results = await asyncio.gather(*(met(name, ping) for name, ping in needs.items()))
         return {name: reason for name, reason in results if reason}
 
     async def _livez(self) -> dict[str, str]:
         return {"status": "alive"}
 
     async def _readyz(self) -> JSONResponse:
-        waiting = dict(self._waiting) or await self._unmet()
-        waiting |= {
-            f"consumer {run.consumer.name}": str(run.stopped or run.held_by)
-            for run in self._runs
-            if run.stopped or run.held_by
-        }
+        waiting = dict(self._waiting)
+        if waiting.keys() <= self._optional:
+            waiting = await self._unmet(self._needs) | waiting
+        held = {f"consumer {run.consumer.name}": run.held_by for run in self._runs if run.held_by}
+        notes = {name: said for name, say in self._notes.items() if (said := say())}
+        if self._optional:
+            notes |= held | {name: waiting.pop(name) for name in self._optional & waiting.keys()}
+        else:
+            waiting |= held
+        waiting |= {f"consumer {run.consumer.name}": str(run.stopped) for run in self._runs if run.stopped}
+        shown = {"notes": notes} if notes else {}
         if waiting:
-            return JSONResponse({"status": "waiting", "waiting_for": waiting}, 503)
-        return JSONResponse({"status": "ready"})
+            return JSONResponse({"status": "waiting", "waiting_for": waiting, **shown}, 503)
+        return JSONResponse({"status": "ready", **shown})
 
 
 def serve(process: Process) -> None:
