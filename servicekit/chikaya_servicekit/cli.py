@@ -102,7 +102,7 @@ def provision(
             raise _fail(f"{len(todo.users)} users to make ({', '.join(todo.users[:5])}…): say --credentials FILE")
         if yes and not todo.empty:
             passwords = provisioning.passwords_for(todo.users, credentials) if credentials else {}
-            provisioning.apply(admin, todo, brokers, passwords, lambda what: err.print(f"  {what}"))
+            provisioning.apply(settings, todo, brokers, passwords, lambda what: err.print(f"  {what}"))
         return todo
 
     todo = _reaching_kafka(work)

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
+from pydantic import SecretStr
 
 from .settings import ServiceSettings
 
@@ -46,6 +48,12 @@ class Plan:
     def empty(self) -> bool:
         """Whether all is there already."""
         return not (self.topics or self.settings or self.rights or self.users)
+
+
+class AdminSettings(ServiceSettings):
+    """How Kafka's administrator signs in."""
+
+    SERVICE = "admin"
 
 
 def admin_client(settings: ServiceSettings) -> AdminClient:
@@ -135,7 +143,7 @@ def plan(admin: AdminClient, administrations: Sequence[str], channels: Sequence[
 
 
 def apply(
-    admin: AdminClient, todo: Plan, replication: int, passwords: dict[str, str], progress: Callable[[str], None]
+    settings: ServiceSettings, todo: Plan, replication: int, passwords: dict[str, str], progress: Callable[[str], None]
 ) -> None:
     """Does what the plan says. Safe to repeat.
 
@@ -145,6 +153,7 @@ def apply(
     Raises:
         KafkaException: naming what the broker refused.
     """
+    admin = admin_client(settings)
     if todo.topics:
         progress(f"{len(todo.topics)} topics")
         created = admin.create_topics(
@@ -178,6 +187,20 @@ def apply(
         upserts = [UserScramCredentialUpsertion(name, scram, password=passwords[name].encode()) for name in todo.users]
         for future in admin.alter_user_scram_credentials(upserts).values():
             _settled(future)
+        _wait_for_sign_in(settings, todo.users[-1], passwords[todo.users[-1]])
+
+
+def _wait_for_sign_in(settings: ServiceSettings, user: str, password: str) -> None:
+    """A new user can sign in about a second after it is made; they are made in order, so the last one is asked."""
+    theirs = settings.model_copy(update={"kafka_user": user, "kafka_password": SecretStr(password)})
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            admin_client(theirs).list_topics(timeout=1)
+            return
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _settled(future) -> None:  # type: ignore[no-untyped-def]

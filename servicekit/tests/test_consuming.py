@@ -1,0 +1,209 @@
+"""Batches, retries and dead letters on the real broker, with a process of its own for each test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+from chikaya_contracts import ids, topics
+from chikaya_contracts.envelope import Event, Message, encode
+from chikaya_contracts.messages.requests import ComplaintSupplemented
+from chikaya_servicekit import consuming, replay
+from chikaya_servicekit.consuming import Consumer
+from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.process import Process
+from chikaya_servicekit.settings import ServiceSettings
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+Handle = Callable[[Sequence[Event[Message]]], Awaitable[None]]
+
+
+class Settings(ServiceSettings):
+    SERVICE = "routing"
+
+
+def supplement(complaint_id: str, text: str = "…") -> Event[Message]:
+    data = ComplaintSupplemented(complaint_id=complaint_id, at=NOW, text=text)
+    return Event(ids.new_id(), "/tests", NOW, data, topics.SUPPLEMENTS.name)
+
+
+async def put(broker: Any, *events: Event[Message], raw: bytes | None = None) -> None:
+    """Writes to the topic of supplements as tracking does; `raw` adds a record that cannot be decoded."""
+    producer = AIOKafkaProducer(**broker.client("tracking"), acks="all")
+    await producer.start()
+    try:
+        if raw is not None:
+            await producer.send_and_wait(topics.SUPPLEMENTS.name, raw, key=b"undecodable", headers=[("ce_type", b"x")])
+        for event in events:
+            topic, key, value, headers = encode(event)
+            await producer.send_and_wait(topic, value, key=key, headers=headers)
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def consuming_process(broker: Any, name: str, handle: Handle) -> AsyncIterator[httpx.AsyncClient]:
+    """A process whose only consumer is `handle`, in a group of its own; gives a client of its HTTP."""
+    settings = Settings(
+        kafka_bootstrap=broker.bootstrap, kafka_user="routing", kafka_password=broker.passwords["routing"]
+    )
+    process = Process(settings, "Test")
+    process.consume(Consumer(name, [topics.SUPPLEMENTS], handle))
+    async with process.app.router.lifespan_context(process.app):
+        transport = httpx.ASGITransport(app=process.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def dead_letters_of(broker: Any, consumer: str, *keys: str) -> list[Any]:
+    """Those of one test: all read one topic from its beginning, and what others left there fails again."""
+    found = [letter async for letter in replay.letters(broker.client("operator"), "routing")]
+    return [letter for letter in found if letter.consumer == consumer and (letter.key or b"").decode() in keys]
+
+
+async def test_what_was_handled_is_not_delivered_again(kafka: Any) -> None:
+    sent, first, second = [supplement(ids.new_id()) for _ in range(20)], [], []
+
+    async def remember_first(batch: Sequence[Event[Message]]) -> None:
+        first.extend(event.id for event in batch)
+
+    async def remember_second(batch: Sequence[Event[Message]]) -> None:
+        second.extend(event.id for event in batch)
+
+    await put(kafka, *sent)
+    async with consuming_process(kafka, "once", remember_first):
+        await until(lambda: {event.id for event in sent} <= set(first))
+    later = supplement(ids.new_id())
+    await put(kafka, later)
+    async with consuming_process(kafka, "once", remember_second):
+        await until(lambda: later.id in second)
+    assert not {event.id for event in sent} & set(second)
+
+
+async def test_a_bad_record_is_set_aside_alone(kafka: Any) -> None:
+    good = [supplement(ids.new_id()) for _ in range(10)]
+    poison = supplement(good[4].data.key, text="poison")
+    done: list[str] = []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if any(event.id == poison.id for event in batch):
+            raise ValueError("0612345678 must not be in the reason")
+        done.extend(event.id for event in batch)
+
+    await put(kafka, *good[:5], poison, *good[5:], raw=b"\xff no JSON")
+    async with consuming_process(kafka, "aside", handle):
+        await until(lambda: {event.id for event in good} <= set(done))
+    letters = await dead_letters_of(kafka, "aside", poison.data.key, "undecodable")
+    assert len(letters) == 2
+    undecodable, failed = sorted(letters, key=lambda letter: letter.attempts)
+    assert undecodable.value == b"\xff no JSON"
+    assert "ce_specversion" in undecodable.reason
+    assert failed.attempts == consuming.TRIES
+    assert failed.key == poison.data.key.encode()
+    assert failed.value == encode(poison)[2]
+    assert "ValueError" in failed.reason
+    assert "0612345678" not in failed.reason
+
+
+async def test_what_is_away_holds_the_batch_and_shows_in_readyz(kafka: Any) -> None:
+    event, done, away = supplement(ids.new_id()), [], True
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if away:
+            raise DependencyDown("the archive is away")
+        done.extend(one.id for one in batch)
+
+    await put(kafka, event)
+    async with consuming_process(kafka, "held", handle) as client:
+        async with asyncio.timeout(20):
+            while "consumer held" not in (await client.get("/readyz")).text:
+                await asyncio.sleep(0.05)
+        answer = await client.get("/readyz")
+        assert answer.status_code == 503
+        assert "the archive is away" in answer.json()["waiting_for"]["consumer held"]
+        away = False
+        await until(lambda: event.id in done)
+        assert (await client.get("/readyz")).status_code == 200
+    assert await dead_letters_of(kafka, "held", event.data.key) == []
+
+
+async def test_too_many_dead_letters_in_a_row_stop_the_consumer(kafka: Any) -> None:
+    async def handle(_: Sequence[Event[Message]]) -> None:
+        raise LookupError("nothing works")
+
+    await put(kafka, *(supplement(ids.new_id()) for _ in range(consuming.DEAD_LETTERS_IN_A_ROW + 5)))
+    async with consuming_process(kafka, "outage", handle) as client:
+        async with asyncio.timeout(60):
+            while "records in a row failed" not in (answer := await client.get("/readyz")).text:
+                await asyncio.sleep(0.1)
+        assert answer.status_code == 503
+    found = [letter async for letter in replay.letters(kafka.client("operator"), "routing")]
+    assert sum(letter.consumer == "outage" for letter in found) == consuming.DEAD_LETTERS_IN_A_ROW
+
+
+async def test_a_replayed_dead_letter_comes_back_as_it_was(kafka: Any) -> None:
+    poison, done, mended = supplement(ids.new_id()), [], False
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if not mended and any(event.id == poison.id for event in batch):
+            raise ValueError("not yet")
+        done.extend(batch)
+
+    await put(kafka, poison)
+    async with consuming_process(kafka, "replayed", handle):
+        async with asyncio.timeout(30):
+            while not (letters := await dead_letters_of(kafka, "replayed", poison.data.key)):
+                await asyncio.sleep(0.2)
+        mended = True
+        publisher = Process(
+            Settings(
+                kafka_bootstrap=kafka.bootstrap, kafka_user="operator", kafka_password=kafka.passwords["operator"]
+            ),
+            "Operator",
+        ).publisher
+        await replay.replay(publisher, letters[0], "routing")
+        await publisher.stop()
+        await until(lambda: any(event.id == poison.id for event in done))
+    assert next(event for event in done if event.id == poison.id).data == poison.data
+
+
+async def test_lag_counts_what_a_group_has_not_read(kafka: Any) -> None:
+    async def handle(_: Sequence[Event[Message]]) -> None:
+        return
+
+    await put(kafka, supplement(ids.new_id()))
+    async with consuming_process(kafka, "measured", handle):
+        async with asyncio.timeout(30):
+            while await lag_of(kafka, "routing.measured") != 0:
+                await asyncio.sleep(0.1)
+    await put(kafka, *(supplement(ids.new_id()) for _ in range(7)))
+    assert await lag_of(kafka, "routing.measured") == 7
+
+
+async def lag_of(broker: Any, group: str) -> int | None:
+    found = [lag.records for lag in await replay.lags(broker.client("operator")) if lag.group == group]
+    return found[0] if found else None
+
+
+async def test_a_process_says_which_topics_it_waits_for(kafka: Any) -> None:
+    settings = Settings(
+        kafka_bootstrap=kafka.bootstrap, kafka_user="channel-kiosk", kafka_password=kafka.passwords["channel-kiosk"]
+    )
+    process = Process(settings, "Test")
+    process.consume(Consumer("none", [topics.SUPPLEMENTS], pytest.fail))  # type: ignore[arg-type]
+    async with process.app.router.lifespan_context(process.app):
+        transport = httpx.ASGITransport(app=process.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client, asyncio.timeout(20):
+            while "complaints.supplements.v1" not in (answer := await client.get("/readyz")).text:
+                await asyncio.sleep(0.05)
+    assert answer.status_code == 503
