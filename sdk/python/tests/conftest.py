@@ -64,6 +64,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         subprocess.run(
             [*command, *files, *(word for name in CHANNELS for word in ("--channel", name))],
             check=True,
+            stdout=subprocess.DEVNULL,
             env={
                 **os.environ,
                 "CHIKAYA_KAFKA_BOOTSTRAP": bootstrap,
