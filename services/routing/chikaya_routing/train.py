@@ -118,7 +118,9 @@ def _train(out: Path, corpus: Path) -> dict[str, Any]:
     fitted = {}
     for head, chosen in _chosen(given).items():
         names = [getattr(given[i], head) for i in chosen]
-        penalty = np.array([PARAMETERS["ridge"] / (PARAMETERS["phrase_weight"] if given[i].phrase else 1) for i in chosen])
+        penalty = np.array(
+            [PARAMETERS["ridge"] / (PARAMETERS["phrase_weight"] if given[i].phrase else 1) for i in chosen]
+        )
         measured = np.array([not given[i].phrase for i in chosen])
         fitted[head] = _Head.fit(matrix[chosen], kernel[np.ix_(chosen, chosen)], names, penalty, measured)
 
@@ -283,7 +285,9 @@ def _save(out: Path, **arrays: Any) -> None:
 def main(
     out: Annotated[Path | None, typer.Option(help="Where to write the artefact.")] = None,
     corpus: Annotated[Path, typer.Option(help="Folder of training CSV files.")] = CORPUS,
-    print_hash: Annotated[bool, typer.Option("--print-hash", help="Print the hash of the inputs; train nothing.")] = False,
+    print_hash: Annotated[
+        bool, typer.Option("--print-hash", help="Print the hash of the inputs; train nothing.")
+    ] = False,
 ) -> None:
     """Train the classifier from the corpus, or print the hash that names its artefact."""
     if print_hash:

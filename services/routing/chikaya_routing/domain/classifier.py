@@ -119,7 +119,9 @@ class Model:
         total = sum(value for value in weight.values() if value > 0)
         if total <= 0:
             return ()
-        ranked = sorted(((word, value / total) for word, value in weight.items() if value > 0), key=lambda pair: -pair[1])
+        ranked = sorted(
+            ((word, value / total) for word, value in weight.items() if value > 0), key=lambda pair: -pair[1]
+        )
         return tuple((word, round(share, 4)) for word, share in ranked[:most])
 
 

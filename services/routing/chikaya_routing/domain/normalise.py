@@ -69,7 +69,15 @@ def _table() -> dict[int, str | None]:
         if unicodedata.category(chr(code)) in ("Mn", "Cf", "Me"):
             table[code] = None
     # Invisible characters: zero-width, joiners, direction marks and overrides, byte order mark, soft hyphen.
-    for code in (0x00AD, 0x061C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)):
+    for code in (
+        0x00AD,
+        0x061C,
+        0x180E,
+        0xFEFF,
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2070),
+    ):
         table[code] = None
     for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)):
         table[code] = " "
