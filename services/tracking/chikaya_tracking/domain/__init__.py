@@ -1,0 +1,1 @@
+"""The rules of a case: plain Python, no IO."""
