@@ -36,7 +36,7 @@ def install(environment: Path, report: Report) -> Path:
     stamp, wanted = environment / "installed", hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text("utf-8") == wanted and program.exists():
         return program
-    uv = os.environ.get("UV") or shutil.which("uv")
+    uv = shutil.which(os.environ.get("UV") or "uv")
     if uv:
         steps = [
             [uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(environment)],

@@ -152,7 +152,7 @@ class Stack:
             env["CHANNEL_KEY"] = self.secrets.channel_keys[program.channel]
         env |= {secret.upper(): getattr(self.secrets, secret) for secret in program.secrets}
         env |= {setting: self.ports.url(port) for setting, port in program.calls.items()}
-        env |= program.settings | self._own_settings(program) | self.settings.more.get(program.name, {})
+        env |= {**program.settings, **self._own_settings(program), **self.settings.more.get(program.name, {})}
         return {f"CHIKAYA_{setting}": value for setting, value in env.items()}
 
     def kafka_env(self, principal: str) -> dict[str, str]:

@@ -128,6 +128,11 @@ class Supervisor:
                 answer.set_exception(error)
 
         self._requests.put(act)
+        while not answer.done():
+            with suppress(TimeoutError):
+                return answer.result(timeout=1)
+            if not self._thread.is_alive() and not answer.done():
+                raise RuntimeError("the supervisor is closed")
         return answer.result()
 
     def _run(self) -> None:
