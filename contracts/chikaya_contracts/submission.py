@@ -32,6 +32,12 @@ Phone = Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), 
 """A telephone number, Moroccan unless it says otherwise; brought to E.164."""
 
 
+def _given(consent: bool) -> bool:
+    if not consent:
+        raise PydanticCustomError("consent", "consent is required")
+    return consent
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
@@ -69,14 +75,8 @@ class Submission(_Part):
     administration_wished: Slug | None = None
     contact: Contact
     language: NoticeLanguage = "fr"
-    consent: Annotated[bool, Field(json_schema_extra={"const": True})]
+    consent: Annotated[bool, Field(json_schema_extra={"const": True}), AfterValidator(_given)]
     attachments: Annotated[tuple[str, ...], Field(max_length=5)] = ()
-
-    @model_validator(mode="after")
-    def _consents(self) -> "Submission":
-        if not self.consent:
-            raise PydanticCustomError("consent", "consent is required")
-        return self
 
 
 class Receipt(BaseModel):
