@@ -84,7 +84,7 @@ def test_an_email_address_or_a_telephone_number_is_enough(contact: dict[str, str
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        ({"consent": False}, {"": "consent"}),
+        ({"consent": False}, {"consent": "consent"}),
         ({"text": "  eau "}, {"text": "string_too_short"}),
         ({"text": "x" * 10_001}, {"text": "string_too_long"}),
         ({"nature": "plainte"}, {"nature": "literal_error"}),

@@ -19,6 +19,8 @@ LABELS: dict[str, tuple[str, str]] = {
     "language": ("La langue", "اللغة"),
     "consent": ("Le consentement", "الموافقة"),
     "attachments": ("Les pièces jointes", "المرفقات"),
+    "Idempotency-Key": ("La clé Idempotency-Key", "مفتاح Idempotency-Key"),
+    "sender_id": ("L'identifiant sender_id", "المعرف sender_id"),
     "file": ("Le fichier", "الملف"),
     "kind": ("La demande", "الطلب"),
     "score": ("La note", "التقييم"),
@@ -31,12 +33,27 @@ _MESSAGES: dict[str, tuple[str, str]] = {
     "string_too_short": ("{fr} : au moins {min_length} caractères.", "{ar}: {min_length} أحرف على الأقل."),
     "string_too_long": ("{fr} : au plus {max_length} caractères.", "{ar}: {max_length} حرفا على الأكثر."),
     "too_long": ("{fr} : au plus {max_length}.", "{ar}: {max_length} على الأكثر."),
-    "string_pattern_mismatch": ("{fr} n'a pas la forme attendue.", "{ar}: الصيغة غير صحيحة."),
+    "string_pattern_mismatch": ("{fr} : ce n'est pas la forme attendue.", "{ar}: الصيغة غير صحيحة."),
     "literal_error": ("{fr} : choisissez une valeur parmi {expected}.", "{ar}: اختاروا إحدى القيم {expected}."),
     "enum": ("{fr} : choisissez une valeur parmi {expected}.", "{ar}: اختاروا إحدى القيم {expected}."),
     "extra_forbidden": ("Le champ « {path} » est inconnu.", "الخانة «{path}» غير معروفة."),
     "json_invalid": ("Le corps n'est pas du JSON valide.", "محتوى الطلب ليس JSON صالحا."),
-    "value_error": ("{fr} n'est pas valide.", "{ar}: قيمة غير صالحة."),
+    "string_type": ("{fr} : un texte est attendu.", "{ar}: يجب إدخال نص."),
+    "bool_type": ("{fr} : répondez par oui (true) ou non (false).", "{ar}: الجواب بنعم (true) أو لا (false)."),
+    "bool_parsing": ("{fr} : répondez par oui (true) ou non (false).", "{ar}: الجواب بنعم (true) أو لا (false)."),
+    "key_length": (
+        "{fr} : de 1 à {most} caractères visibles, sans espace.",
+        "{ar}: من 1 إلى {most} حرفا مرئيا، بدون فراغات.",
+    ),
+    "key_reused": (
+        "{fr} a déjà servi à une autre réclamation : donnez-en une nouvelle.",
+        "{ar}: سبق استعماله لشكاية أخرى، المرجو استعمال قيمة جديدة.",
+    ),
+    "attachment_unknown": (
+        "Une pièce jointe est inconnue, expirée, ou déjà jointe à une autre réclamation.",
+        "أحد المرفقات غير معروف أو انتهت صلاحيته أو سبق إرفاقه بشكاية أخرى.",
+    ),
+    "value_error": ("{fr} : valeur non valide.", "{ar}: قيمة غير صالحة."),
     "phone": (
         "{fr} n'est pas un numéro valide, par exemple 06 12 34 56 78.",
         "{ar}: رقم غير صالح، مثال 06 12 34 56 78.",
@@ -52,7 +69,7 @@ _MESSAGES: dict[str, tuple[str, str]] = {
     "greater_than_equal": ("{fr} : au moins {ge}.", "{ar}: {ge} على الأقل."),
     "less_than_equal": ("{fr} : au plus {le}.", "{ar}: {le} على الأكثر."),
 }
-_ANYTHING = ("{fr} n'est pas valide.", "{ar}: قيمة غير صالحة.")
+_ANYTHING = ("{fr} : valeur non valide.", "{ar}: قيمة غير صالحة.")
 
 
 def field_error(code: str, path: str, **details: Any) -> FieldError:
@@ -79,4 +96,7 @@ def field_errors(errors: Iterable[Any], skip: Sequence[str] = ("body", "query", 
 
 
 def _plain(context: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in context.items() if isinstance(value, int | str)}
+    plain = {name: value for name, value in context.items() if isinstance(value, int | str)}
+    if "expected" in plain:  # Pydantic lists the values in English
+        plain["expected"] = str(plain["expected"]).replace(" or ", ", ")
+    return plain
