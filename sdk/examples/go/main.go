@@ -43,6 +43,8 @@ func main() {
 		kgo.SeedBrokers(strings.Split(os.Getenv("CHIKAYA_KAFKA_BOOTSTRAP"), ",")...),
 		kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism()),
 		kgo.ConsumerGroup(user + ".inbox"),
+		kgo.SessionTimeout(6 * time.Second),
+		kgo.HeartbeatInterval(2 * time.Second),
 		kgo.ConsumeTopics("administration." + slug + ".inbox.v1"),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ProducerBatchCompression(kgo.GzipCompression()), // snappy, the default, needs a library at every reader

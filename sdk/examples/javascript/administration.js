@@ -23,7 +23,7 @@ const kafka = new Kafka({
   logLevel: logLevel.ERROR
 })
 const producer = kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner })
-const consumer = kafka.consumer({ groupId: `${username}.inbox` })
+const consumer = kafka.consumer({ groupId: `${username}.inbox`, sessionTimeout: 6000, heartbeatInterval: 2000 })
 
 // UUIDv5 (RFC 9562) in the OID namespace of "cause\ntype\n": the same cause gives the same id each time.
 function consequenceId (cause, type) {

@@ -33,6 +33,7 @@ Security = Literal["SASL_SSL", "SASL_PLAINTEXT", "PLAINTEXT"]
 T = TypeVar("T")
 
 DELIVERY_S = 30.0
+GOODBYE_S = 5.0
 RETRY_AFTER_S = 5.0
 HANDLING_MS = 15 * 60 * 1000
 
@@ -87,7 +88,7 @@ class Broker:
             yield
         finally:
             try:
-                await asyncio.wait_for(client.stop(), DELIVERY_S)
+                await asyncio.wait_for(client.stop(), GOODBYE_S)
             except TimeoutError:
                 log.warning("Kafka at %s is away: left without its goodbye", self.bootstrap)
 
@@ -139,7 +140,7 @@ class Guest:
                     sent = await self._producer.send(topic, value, key=key, headers=headers)
                     await asyncio.shield(sent)  # cancelled, it would still be sent, and its failure be nobody's
             except TimeoutError:
-                raise Unavailable(f"{topic}: not acknowledged within {DELIVERY_S:.0f} s", RETRY_AFTER_S) from None
+                raise Unavailable(f"{topic}: not acknowledged within {DELIVERY_S:g} s", RETRY_AFTER_S) from None
 
 
 @dataclass(frozen=True, slots=True)

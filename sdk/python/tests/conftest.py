@@ -23,7 +23,7 @@ from chikaya_local.kafka import Kafka
 ROOT = Path(__file__).parents[3]
 CHANNELS = ("kiosk", "app")
 ADMINISTRATIONS = (
-    "cnss", "onee", "dgi", "narsa", "dgsn", "education", "sante", "ancfcc", "poste", "anrt", "oncf",
+    "cnss", "onee", "dgi", "narsa", "dgsn", "education", "sante", "ancfcc", "poste", "anrt", "oncf", "habous",
 )  # fmt: skip
 
 

@@ -199,3 +199,17 @@ async def test_outside_its_context_it_says_how_it_is_used(place):
         await take(cnss, 1)
     with pytest.raises(RuntimeError, match="async with"):
         await cnss.decide(Acknowledge(complaint_id="c", administration="cnss"))
+
+
+async def test_what_is_not_acknowledged_in_time_can_be_repeated(place, chikaya, monkeypatch):
+    async with Administration("habous", *place.account("habous")) as habous:
+        answer = Answer(complaint_id="c", administration="habous", text="C'est fait.")
+        monkeypatch.setattr("chikaya_sdk.broker.DELIVERY_S", 0.2)
+        with monkeypatch.context() as silent:
+            silent.setattr(habous._producer, "send", lambda *_, **__: asyncio.Event().wait())
+            with pytest.raises(Unavailable, match=r"not acknowledged within 0\.2 s") as caught:
+                await habous.decide(answer, decision_id="d")
+        assert caught.value.retry_after > 0
+        monkeypatch.setattr("chikaya_sdk.broker.DELIVERY_S", 30)
+        await habous.decide(answer, decision_id="d")
+    assert [event.id for event in await chikaya.read("administration.habous.outbox.v1", 1)] == ["d"]

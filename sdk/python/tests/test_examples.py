@@ -44,7 +44,8 @@ async def running(*command: str, cwd: Path, **env: str) -> AsyncIterator[asyncio
 
 async def line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    return (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    written = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    return written.removeprefix("\x1b[0m")  # Maven resets the terminal before its first word
 
 
 @pytest.mark.parametrize("name", ["channel_http.py", "channel_kafka.py", "administration.py"])
@@ -158,7 +159,7 @@ def python_example(_: Path) -> tuple[str, ...]:
 
 def java_example(_: Path) -> tuple[str, ...]:
     folder = built(("java", "mvn"), OTHERS / "java", "mvn", "-q", "-B", "-f", str(OTHERS / "java"), "compile")
-    return "mvn", "-q", "-B", "-Dstyle.color=never", "-f", str(folder), "exec:java"
+    return "mvn", "-q", "-B", "-f", str(folder), "exec:java"
 
 
 def javascript_example(_: Path) -> tuple[str, ...]:

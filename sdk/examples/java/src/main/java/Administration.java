@@ -147,6 +147,8 @@ public class Administration {
         settings.put("sasl.jaas.config", login.formatted(user, System.getenv("CHIKAYA_KAFKA_PASSWORD")));
         settings.put("client.id", user);
         settings.put("group.id", user + ".inbox");
+        settings.put("session.timeout.ms", "6000");
+        settings.put("heartbeat.interval.ms", "2000");
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", "false");
         return settings; // the producer is idempotent, with acks=all, by default
