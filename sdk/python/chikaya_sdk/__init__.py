@@ -11,7 +11,7 @@ from .administration import Administration, Desk, Dossier, FollowUp
 from .broker import Security, UndecodableRecord
 from .channel import ChannelReceipt, KafkaChannel
 from .errors import ChikayaError, Conflict, NotAllowed, NotFound, Refused, TooManyTries, Unavailable
-from .intake import Intake, Receipt
+from .intake import Intake, Link, Receipt
 from .routing import CatalogueEntry, Commune, Routing
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "FollowUp",
     "Intake",
     "KafkaChannel",
+    "Link",
     "NotAllowed",
     "NotFound",
     "Place",

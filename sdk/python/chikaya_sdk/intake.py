@@ -7,7 +7,7 @@ from chikaya_contracts.ids import new_id
 from chikaya_contracts.submission import Submission
 from pydantic import BaseModel, ConfigDict
 
-from .rest import Options, Service, segment
+from .rest import Options, Service, bearer, segment
 
 
 class Receipt(BaseModel):
@@ -25,12 +25,21 @@ class Receipt(BaseModel):
     deadlines: dict[Literal["relay", "answer"], datetime]
 
 
-class Intake(Service):
-    """Intake's API, with the key that names your channel."""
+class Link(BaseModel):
+    """Opens an attachment, for whoever has it, until `expires` (seconds since the epoch)."""
 
-    def __init__(self, url: str, key: str, **options: Unpack[Options]) -> None:
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str
+    expires: int
+
+
+class Intake(Service):
+    """Intake's API, with the key that names your channel; staff need none (see `link`)."""
+
+    def __init__(self, url: str, key: str = "", **options: Unpack[Options]) -> None:
         super().__init__(url, **options)
-        self._headers = {"X-API-Key": key}
+        self._headers = {"X-API-Key": key} if key else {}
 
     async def submit(self, submission: Submission, idempotency_key: str | None = None) -> Receipt:
         """Submits a complaint and gives its receipt.
@@ -69,3 +78,15 @@ class Intake(Service):
         return Receipt.model_validate(
             await self._call("GET", f"/v1/receipts/{segment(sender_id)}", headers=self._headers)
         )
+
+    async def link(self, attachment_id: str, *, token: str | None = None) -> Link:
+        """A fresh link to an attachment: of your channel, or of any channel with a member of staff's OIDC `token`.
+
+        Raises:
+            NotFound: no such attachment, or another channel's.
+            NotAllowed: the key or the token does not allow it.
+            Unavailable: intake is away.
+        """
+        headers = bearer(token) if token else self._headers
+        path = f"/v1/attachments/{segment(attachment_id)}/link"
+        return Link.model_validate(await self._call("GET", path, headers=headers))

@@ -81,6 +81,11 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def bearer(token: str) -> dict[str, str]:
+    """The header by which a member of staff is known."""
+    return {"Authorization": f"Bearer {token}"}
+
+
 def problem(response: httpx.Response) -> ChikayaError:
     """The exception for an answer that is no success."""
     document, title = _document(response), _title(response)

@@ -179,6 +179,18 @@ async def test_the_receipt_of_a_submission_over_kafka():
     assert answers.asked[0].url.raw_path == b"/v1/receipts/guichet%2F7"
 
 
+async def test_a_link_to_an_attachment_is_for_its_channel_or_for_staff():
+    link = {"url": "http://intake/v1/attachments/a1?expires=9&signature=s", "expires": 9}
+    answers = Answers(httpx.Response(200, json=link), httpx.Response(200, json=link))
+    async with Intake("http://intake", "secret", **answers.options) as intake:
+        assert (await intake.link("a1")).url == link["url"]
+        await intake.link("a1", token="officer")
+    channel, staff = answers.asked
+    assert channel.url.path == "/v1/attachments/a1/link"
+    assert (channel.headers["X-API-Key"], "Authorization" in channel.headers) == ("secret", False)
+    assert (staff.headers["Authorization"], "X-API-Key" in staff.headers) == ("Bearer officer", False)
+
+
 async def test_a_client_of_ones_own_stays_open():
     answers = Answers(httpx.Response(201, json=RECEIPT))
     options = answers.options
