@@ -398,6 +398,19 @@ class Stack:
         return {f"CHIKAYA_{setting}": value for setting, value in self.kafka_env(ADMIN).items()}
 
 
+def free_ports(first: int = 21_000, last: int = 32_000) -> Ports:
+    """A block of 100 ports that nothing listens on, for a stack of tests; those of the design are left alone.
+
+    Raises:
+        CannotStart: every block is taken in part.
+    """
+    start = first + os.getpid() % 50 * 100  # test runs that begin together look in different places
+    for block in [*range(start, last - 99, 100), *range(first, start, 100)]:
+        if all(_is_free(port) for port in range(block, block + 100)):
+            return Ports(block=block)
+    raise CannotStart(f"no 100 neighbouring ports are free between {first} and {last}")
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
