@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from chikaya_local.identity.provider import IdentitySettings, RegisteredClient
 from chikaya_local.login import SignInFailed, token_for
+from pydantic import SecretStr
 
 PORT = 22040
 ISSUER = f"http://127.0.0.1:{PORT}"
@@ -93,6 +95,14 @@ def test_the_issuer_is_one_address_whatever_the_host_header(provider: None) -> N
     answer = httpx.get(f"{ISSUER}/.well-known/openid-configuration", headers={"Host": "evil.example"}).json()
     assert answer["issuer"] == ISSUER
     assert answer["token_endpoint"].startswith(ISSUER)
+
+
+def test_a_provider_that_listens_everywhere_must_be_told_its_name() -> None:
+    clients = {"desk": RegisteredClient(secret=SecretStr(SECRET), redirect_uris=[CALLBACK])}
+    with pytest.raises(ValueError, match="CHIKAYA_PUBLIC_URL"):
+        IdentitySettings(host="0.0.0.0", oidc_clients=clients)
+    named = IdentitySettings(host="0.0.0.0", public_url="http://identity.localhost:8027/", oidc_clients=clients)
+    assert named.issuer == "http://identity.localhost:8027"
 
 
 def test_the_page_lists_people_in_french_and_arabic_and_fetches_nothing(provider: None) -> None:

@@ -87,9 +87,11 @@ def send(*messages: EmailMessage, port: int = PORT) -> None:
             smtp.send_message(message)
 
 
-def send_sms(client: httpx.Client, to: str = "+212612345678", key: str = "k1", token: str = TOKEN) -> httpx.Response:
+def send_sms(
+    client: httpx.Client, to: str = "+212612345678", key: str = "k1", token: str = TOKEN, host: str = "127.0.0.1"
+) -> httpx.Response:
     sms = {"to": to, "text": "توصلنا بشكايتكم", "idempotency_key": key}
-    return client.post("/sms", json=sms, headers={"Authorization": f"Bearer {token}"})
+    return client.post("/sms", json=sms, headers={"Authorization": f"Bearer {token}", "Host": f"{host}:{PORT}"})
 
 
 def test_a_mail_in_arabic_and_html_is_read_back_decoded(client: httpx.Client) -> None:
@@ -175,6 +177,14 @@ def test_the_gateway_asks_for_its_token(client: httpx.Client) -> None:
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert client.get("/api/messages").json()["messages"] == []
+
+
+def test_the_gateway_answers_by_any_name_and_the_messages_do_not(client: httpx.Client) -> None:
+    assert send_sms(client, host="inbox").status_code == 201
+    assert client.get("/readyz", headers={"Host": "inbox:8025"}).status_code == 200
+    for path in ("/", "/api/messages", "/messages/1", "/docs"):
+        assert client.get(path, headers={"Host": "inbox:8025"}).status_code == 400
+    assert client.get("/api/messages", headers={"Host": f"localhost:{PORT}"}).status_code == 200
 
 
 def test_an_incomplete_sms_names_its_fields(client: httpx.Client) -> None:

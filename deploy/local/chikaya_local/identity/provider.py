@@ -18,7 +18,7 @@ import os
 from collections import OrderedDict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import flask
@@ -26,12 +26,13 @@ import jinja2
 import oidc_provider_mock
 import yaml
 from oidc_provider_mock._storage import Client
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 FOLDER = Path(__file__).parent
 AS_LONG_AS_THE_PROCESS = timedelta(days=365)
 OPEN_CODES = 1000
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104
 CLOSED_PATHS = ("/users/", "/oauth2/clients", "/oidc/")
 
 
@@ -70,12 +71,18 @@ class IdentitySettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8027, description="Port to listen on.")
-    public_url: str = Field("", description="The issuer; empty: http://<host>:<port>.")
+    public_url: str = Field("", description="The issuer; empty: http://<host>:<port>, where that is an address.")
     people: Path = Field(FOLDER / "people.yaml", description="Table of people, YAML or JSON.")
     oidc_clients: dict[str, RegisteredClient] = Field(
         min_length=1, description='JSON: {"<client id>": {"secret": "…", "redirect_uris": ["…/login/callback"]}}'
     )
     log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _issuer_is_an_address(self) -> Self:
+        if not self.public_url and self.host in EVERYWHERE:
+            raise ValueError(f"CHIKAYA_PUBLIC_URL must name the issuer when listening on {self.host}")
+        return self
 
     @property
     def issuer(self) -> str:

@@ -16,13 +16,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Red
 from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from chikaya_local.inbox.mail import SmtpBehaviour, smtp_protocol
 from chikaya_local.inbox.store import Kind, Message, Store
 from chikaya_local.inbox.words import words_for
 
 PAGE = 50
+OPEN_PATHS = frozenset({"/sms", "/livez", "/readyz"})
+NAMES_OF_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 # Mail is somebody else's HTML: nothing it names is fetched, nothing it scripts runs.
 PAGE_HEADERS = {
@@ -81,15 +82,12 @@ def create_app(settings: InboxSettings) -> FastAPI:
             store.close()
 
     app = FastAPI(title="Chikaya local inbox", lifespan=lifespan, version="1")
-    # Only names of this machine: a web site must not read the inbox by pointing its own name at it.
-    allowed = {"127.0.0.1", "localhost", "[::1]", settings.host}
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(allowed))
     app.exception_handler(RequestValidationError)(invalid_request)
     add_health(app)
     add_gateway(app, settings.sms_token)
     add_api(app)
     add_pages(app)
-    app.middleware("http")(refuse_other_origins)
+    app.middleware("http")(refuse_other_sites)
     return app
 
 
@@ -112,8 +110,15 @@ async def invalid_request(request: Request, error: RequestValidationError) -> Re
     return problem(422, "Invalid request", "See errors for each field.", errors=errors)
 
 
-async def refuse_other_origins(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """A page of another site may not empty the inbox or change its behaviour through the reader's browser."""
+async def refuse_other_sites(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Another site may not read the inbox by pointing its own name at it, nor empty it through the reader's browser.
+
+    The gateway and health are for other machines too, by whatever name: the one has a token, the other says nothing.
+    """
+    if request.url.path in OPEN_PATHS:
+        return await call_next(request)
+    if request.url.hostname not in NAMES_OF_THIS_MACHINE:
+        return problem(400, "Not a name of this machine", "Open the inbox as 127.0.0.1 or localhost.")
     origin = request.headers.get("origin")
     if request.method not in {"GET", "HEAD"} and origin is not None and origin != str(request.base_url).rstrip("/"):
         return problem(403, "Request from another site")
