@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 from chikaya_contracts import messages, topics
 from chikaya_contracts.envelope import Event
@@ -21,6 +21,12 @@ from chikaya_contracts.messages.routing import DossierForwarded
 from .broker import Guest, Incoming, OnUndecodable, Security, log_undecodable
 
 M = TypeVar("M", DossierForwarded, DossierFollowUp)
+
+
+class _About(TypedDict):
+    complaint_id: str
+    administration: str
+    officer: str | None
 
 
 class Administration(Guest):
@@ -93,7 +99,7 @@ class Administration(Guest):
             raise ValueError(f"{self.slug} cannot decide for {decision.administration}")
         return {}
 
-    def _item(self, event: Event[DossierForwarded | DossierFollowUp]) -> "Dossier | FollowUp":
+    def _item(self, event: Event[Any]) -> "Dossier | FollowUp":
         return Dossier(event, self) if isinstance(event.data, DossierForwarded) else FollowUp(event, self)
 
 
@@ -166,7 +172,7 @@ class Item(Generic[M]):
         """Another administration is competent: why, and the slug of that other if known."""
         return await self._decide(RequestTransfer(**self._about(officer), text=text, proposed=proposed))
 
-    def _about(self, officer: str | None) -> dict[str, str | None]:
+    def _about(self, officer: str | None) -> "_About":
         data = self.event.data
         return {"complaint_id": data.complaint_id, "administration": data.administration, "officer": officer}
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from aiokafka import AIOKafkaConsumer
 from chikaya_contracts import envelope, messages, topics
@@ -123,7 +123,8 @@ class _Watch:
         if sender_id in self._seen:
             return self._seen[sender_id]
         awaited = self._awaited.setdefault(sender_id, asyncio.get_running_loop().create_future())
-        await asyncio.wait({awaited, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {awaited, self._reading}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not awaited.done():
             self._reading.result()
             raise RuntimeError("the channel is closed")
