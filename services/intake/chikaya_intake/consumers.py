@@ -10,6 +10,7 @@ from chikaya_contracts.submission import Submission
 from chikaya_servicekit.clock import Clock
 from chikaya_servicekit.events import follows
 from chikaya_servicekit.publishing import Publisher
+from chikaya_servicekit.telemetry import traceparent
 from chikaya_servicekit.validation import field_error, field_errors
 from pydantic import ValidationError
 
@@ -79,7 +80,7 @@ def _checked(event: Event[Message], sent: ChannelSubmission) -> Filing | tuple[F
     if wrong:
         return tuple(wrong)
     # The broker's append time (the topic's `timestamp`): the legal receipt.
-    return Filing(_channel(event), sent.sender_id, submission, event.time, event.traceparent)
+    return Filing(_channel(event), sent.sender_id, submission, event.time, event.traceparent or traceparent())
 
 
 def _reasons(outcome: Outcome | tuple[FieldError, ...]) -> tuple[FieldError, ...]:

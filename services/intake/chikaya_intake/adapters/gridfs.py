@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from chikaya_contracts.messages.intake import Attachment
@@ -19,10 +20,15 @@ class GridAttachments:
     """
 
     def __init__(self, database: Database) -> None:
-        self._bucket = AsyncIOMotorGridFSBucket(database, "attachments")
+        self._database = database
         self._files = database["attachments.files"]
         self._chunks = database["attachments.chunks"]
         self._uploads = database["uploads"]
+
+    @cached_property
+    def _bucket(self) -> AsyncIOMotorGridFSBucket:
+        # Motor binds it to the running event loop, and there is none yet when the process is wired.
+        return AsyncIOMotorGridFSBucket(self._database, "attachments")
 
     async def create_indexes(self) -> None:
         """For the loop that removes loose files. GridFS makes its own with the first upload."""

@@ -1,6 +1,7 @@
 """Intake's database on MongoDB: complaints with their outbox, reference counters, channels and their keys."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,20 +68,16 @@ class MongoComplaints:
         self._indexed = True
 
     async def lease(self, year: int, count: int) -> int:
-        for first_ever in (True, False):
-            try:
-                counter = await self._counters.find_one_and_update(
-                    {"_id": f"references {year}"},
-                    {"$inc": {"given": count}},
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
-            except DuplicateKeyError:  # two upserts of the year's first lease
-                if not first_ever:
-                    raise
-            else:
-                return int(counter["given"]) - count + 1
-        raise AssertionError("unreachable")
+        counter = {"_id": f"references {year}"}
+        while True:
+            # Not an upsert: of two at once, the local server answers one with nothing.
+            found = await self._counters.find_one_and_update(
+                counter, {"$inc": {"given": count}}, return_document=ReturnDocument.AFTER
+            )
+            if found:
+                return int(found["given"]) - count + 1
+            with suppress(DuplicateKeyError):
+                await self._counters.insert_one({**counter, "given": 0})
 
     async def sent_by(self, senders: Collection[Sender]) -> dict[Sender, Complaint]:
         found = self._complaints.find({"sender": {"$in": [_name(sender) for sender in senders]}})

@@ -52,7 +52,7 @@ def safe_name(claimed: str, type: str) -> str:
     """A name that is safe on every system: no folders, no control or direction marks, the ending of its type."""
     base = claimed.replace("\\", "/").rsplit("/", 1)[-1]
     kept = "".join("_" if c in '<>:"|?*' else c for c in base if unicodedata.category(c)[0] not in "CZ" or c == " ")
-    stem, dot, ending = kept.strip(" .").rpartition(".")
+    stem, dot, ending = kept.rstrip(" .").rpartition(".")
     endings = EXTENSIONS[type]
     if not dot or ending.lower() not in endings:
         stem, ending = kept.strip(" ."), endings[0]

@@ -1,0 +1,333 @@
+"""Intake's stores in memory and on a real server, and a process's parts wired on fakes."""
+
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from chikaya_contracts.messages.intake import Attachment
+from chikaya_contracts.submission import Submission
+from chikaya_intake import api, reception
+from chikaya_intake.adapters import mongo
+from chikaya_intake.adapters.gridfs import GridAttachments
+from chikaya_intake.adapters.mongo import MongoChannels, MongoComplaints
+from chikaya_intake.channels import Keyring, key_hash
+from chikaya_intake.domain.acceptance import Complaint, Filing, Secrets, Sender
+from chikaya_intake.domain.rate import Limiter
+from chikaya_intake.files import Files
+from chikaya_intake.outbox import Outbox
+from chikaya_intake.settings import Settings
+from chikaya_intake.stores import Channel
+from chikaya_servicekit import http
+from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.staff import Staff
+from chikaya_servicekit.testing import RecordingPublisher
+from fastapi import FastAPI
+from pymongo import MongoClient
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+KEY = "k" * 43
+OTHER_KEY = "o" * 43
+
+
+class MemoryComplaints:
+    """`stores.Complaints` in memory. `away` makes every call fail, as a database that cannot be reached does."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Complaint] = {}
+        self.wait: set[str] = set()
+        self.forget_at: dict[str, datetime] = {}
+        self.given: dict[int, int] = {}
+        self.away = False
+
+    def _reach(self) -> None:
+        if self.away:
+            raise DependencyDown("away")
+
+    async def lease(self, year: int, count: int) -> int:
+        self._reach()
+        first = self.given.get(year, 0) + 1
+        self.given[year] = first + count - 1
+        return first
+
+    async def sent_by(self, senders: Collection[Sender]) -> dict[Sender, Complaint]:
+        self._reach()
+        return {one.sender: one for one in self.kept.values() if one.sender and one.sender in senders}
+
+    async def add(self, complaints: Sequence[Complaint]) -> set[str]:
+        self._reach()
+        lost = set()
+        for complaint in complaints:
+            if complaint.sender and await self.sent_by({complaint.sender}):
+                lost.add(complaint.id)
+            else:
+                self.kept[complaint.id] = complaint
+                self.wait.add(complaint.id)
+        return lost
+
+    async def accompanied(self, attachments: Sequence[str]) -> dict[str, str]:
+        return {
+            file.id: one.id for one in self.kept.values() for file in one.message.attachments if file.id in attachments
+        }
+
+    async def waiting(self, accepted_until: datetime, at_once: int) -> AsyncIterator[list[Complaint]]:
+        self._reach()
+        found = [self.kept[id_] for id_ in self.wait if self.kept[id_].accepted_at <= accepted_until]
+        found.sort(key=lambda complaint: complaint.accepted_at)
+        for start in range(0, len(found), at_once):
+            yield found[start : start + at_once]
+
+    async def count_waiting(self, accepted_until: datetime) -> int:
+        self._reach()
+        return sum(self.kept[id_].accepted_at <= accepted_until for id_ in self.wait)
+
+    async def relayed(self, ids: Sequence[str], forget_at: datetime) -> None:
+        self._reach()
+        self.wait -= set(ids)
+        self.forget_at |= dict.fromkeys(ids, forget_at)
+
+
+@dataclass
+class File:
+    """A file in memory."""
+
+    about: Attachment
+    channel: str
+    content: bytes
+    loose_since: datetime | None
+    claimant: str | None = None
+    complaint_id: str | None = None
+
+
+class MemoryAttachments:
+    """`stores.Attachments` in memory."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File] = {}
+
+    async def save(
+        self, id: str, channel: str, filename: str, media_type: str, content: AsyncIterator[bytes], at: datetime
+    ) -> Attachment:
+        whole = b"".join([piece async for piece in content])
+        about = Attachment(id=id, filename=filename, media_type=media_type, size=len(whole), sha256="")
+        self.files[id] = File(about, channel, whole, at)
+        return about
+
+    async def claim(self, channel: str, ids: Sequence[str], claimant: str, since: datetime) -> list[Attachment]:
+        free = [
+            file
+            for id_ in ids
+            if (file := self.files.get(id_))
+            and file.channel == channel
+            and file.loose_since
+            and file.loose_since > since
+            and file.claimant in (None, claimant)
+        ]
+        if len(free) == len(ids):
+            for file in free:
+                file.claimant = claimant
+        return [file.about for file in free]
+
+    async def settle(self, complaint_id: str, ids: Sequence[str]) -> None:
+        for id_ in ids:
+            self.files[id_].loose_since, self.files[id_].complaint_id = None, complaint_id
+
+    async def find(self, id: str) -> tuple[Attachment, str] | None:
+        file = self.files.get(id)
+        return (file.about, file.channel) if file else None
+
+    async def read(self, id: str) -> AsyncIterator[bytes]:
+        yield self.files[id].content
+
+    async def loose(self, since: datetime) -> list[str]:
+        return [id_ for id_, file in self.files.items() if file.loose_since and file.loose_since <= since]
+
+    async def remove(self, id: str) -> None:
+        self.files.pop(id, None)
+
+    async def remove_unfinished(self, before: datetime) -> None:
+        """Nothing is ever unfinished here."""
+
+
+class MemoryChannels:
+    """`stores.Channels` in memory."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, Channel] = {}
+
+    async def all(self) -> list[Channel]:
+        return [self.channels[name] for name in sorted(self.channels)]
+
+    async def add(self, channel: Channel) -> None:
+        self.channels[channel.name] = channel
+
+    async def revoke(self, name: str) -> bool:
+        return self.channels.pop(name, None) is not None
+
+
+@dataclass
+class Time:
+    """A clock that moves when it is told to; by a millisecond at each reading, so that order can be seen."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+
+@dataclass
+class Parts:
+    """Intake on fakes, with its API."""
+
+    settings: Settings
+    secrets: Secrets = field(default_factory=lambda: Secrets(b"a" * 32, b"v" * 32))
+    clock: Time = field(default_factory=Time)
+    complaints: MemoryComplaints = field(default_factory=MemoryComplaints)
+    attachments: MemoryAttachments = field(default_factory=MemoryAttachments)
+    channels: MemoryChannels = field(default_factory=MemoryChannels)
+    publisher: RecordingPublisher = field(default_factory=RecordingPublisher)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.reception = reception.Reception(self.complaints, self.attachments, self.secrets, self.clock, 10)
+        self.outbox = Outbox(self.complaints, self.attachments, self.publisher, self.clock)
+        self.files = Files(self.attachments, self.complaints, self.clock)
+        self.channels.channels = {
+            "portal": Channel("portal", key_hash(KEY), NOON),
+            "kiosk": Channel("kiosk", key_hash(OTHER_KEY), NOON),
+        }
+        self.app = FastAPI()
+        http.install(self.app, "intake", ())
+        api.install(
+            self.app,
+            api.Intake(
+                reception=self.reception,
+                outbox=self.outbox,
+                complaints=self.complaints,
+                attachments=self.attachments,
+                files=self.files,
+                keyring=Keyring(self.channels, lambda: self.seconds),
+                limiter=Limiter(self.settings.requests_per_minute, lambda: self.seconds),
+                staff=Staff(self.settings),
+                secrets=self.secrets,
+                clock=self.clock,
+                link_secret=b"l" * 32,
+                link_s=60,
+                public_url="http://intake.test",
+            ),
+        )
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        """A client of the API, as the portal unless the headers say otherwise."""
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app),
+            base_url="http://intake.test",
+            headers={"X-API-Key": KEY, **headers},
+        )
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Parts]:
+    """Makes `Parts`, with settings of one's own."""
+    for name in ("ACCESS_CODE_SECRET", "VERIFIER_KEY", "ATTACHMENT_LINK_SECRET"):
+        monkeypatch.setenv(f"CHIKAYA_{name}", name.lower() * 3)
+    return lambda **settings: Parts(Settings(**settings))
+
+
+@pytest.fixture
+def parts(wire: Callable[..., Parts]) -> Parts:
+    """Intake on fakes."""
+    return wire()
+
+
+@pytest.fixture(scope="session")
+def a_filing() -> Callable[..., Filing]:
+    """Makes filings: of the portal, with no key, received at noon, unless said otherwise."""
+
+    def make(**changes: Any) -> Filing:
+        text = changes.pop("text", "L'éclairage de la rue est en panne depuis un mois.")
+        body = {"text": text, "contact": {"name": "Nadia", "phone": "0600000090"}, "consent": True}
+        submission = Submission.model_validate(body | {"attachments": changes.pop("attachments", ())})
+        return replace(Filing("portal", None, submission, NOON), **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def memory() -> SimpleNamespace:
+    """The fakes, for those who make their own."""
+    return SimpleNamespace(
+        Complaints=MemoryComplaints, Attachments=MemoryAttachments, Channels=MemoryChannels, Time=Time, NOON=NOON,
+        KEY=KEY, OTHER_KEY=OTHER_KEY,
+    )  # fmt: skip
+
+
+def _free_port() -> int:
+    for port in range(23_600 + os.getpid() % 300, 24_000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise RuntimeError("no free port between 23600 and 24000")
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database server: the one that MONGO_URI names, else one of our own."""
+    if given := os.environ.get("MONGO_URI"):
+        yield given
+        return
+    from chikaya_local.mongo import Mongo
+
+    cache = Path(os.environ.get("CHIKAYA_LOCAL_CACHE", Path(__file__).parents[3] / ".local" / "cache"))
+    server = Mongo(tmp_path_factory.mktemp("mongo"), port=_free_port(), passwords={"admin": "of-tests"}, cache=cache)
+    with server.running():
+        yield server.uri("admin")
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def database(mongo_uri: str) -> Iterator[mongo.Database]:
+    """An empty database on the real server."""
+    made = mongo.connect(mongo_uri, f"intake_{os.getpid()}_{next(_numbers)}")
+    yield made
+    made.client.close()
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        client.drop_database(made.name)
+
+
+Stores = tuple[Any, Any, Any]
+
+
+@pytest.fixture(params=["memory", "mongo"])
+async def stores(request: pytest.FixtureRequest) -> Stores:
+    """(complaints, attachments, channels), once as fakes and once on the real server."""
+    if request.param == "memory":
+        return MemoryComplaints(), MemoryAttachments(), MemoryChannels()
+    database = request.getfixturevalue("database")
+    complaints, attachments = MongoComplaints(database), GridAttachments(database)
+    await complaints.create_indexes()
+    await attachments.create_indexes()
+    return complaints, attachments, MongoChannels(database)
+
+
+@pytest.fixture(scope="session")
+def pieces() -> Callable[..., AsyncIterator[bytes]]:
+    """Content that arrives in pieces; raises the last one if it is an exception."""
+
+    async def arriving(*content: bytes | Exception) -> AsyncIterator[bytes]:
+        for piece in content:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    return arriving
