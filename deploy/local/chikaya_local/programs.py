@@ -69,7 +69,7 @@ class Program:
         what: what it is, for the person who reads the list of addresses; empty where nobody opens it in a browser.
         kafka: its principal.
         mongo: its database, and its user there.
-        staff: it has staff pages or APIs, so it is a client of the identity provider.
+        staff: it lets staff in, whose tokens it checks at the identity provider; with `session`, it signs them in too.
         session: it has pages that keep a session in a signed cookie.
         secrets: fields of `Secrets` that it is given, each as the setting of the same name.
         channel: the channel whose key it uses at intake.
@@ -101,6 +101,7 @@ PROGRAMS: tuple[Program, ...] = (
         "API: file a complaint",
         kafka="intake",
         mongo="intake",
+        staff=True,
         secrets=("access_code_secret", "verifier_key", "attachment_link_secret"),
     ),
     Program(
@@ -171,6 +172,6 @@ def oidc_clients(ports: Ports, secrets: Mapping[str, str]) -> str:
     clients = {
         program.name: {"secret": secrets[program.name], "redirect_uris": [f"{ports.url(program.port)}/login/callback"]}
         for program in PROGRAMS
-        if program.staff
+        if program.staff and program.session
     }
     return json.dumps(clients)

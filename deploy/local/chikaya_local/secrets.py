@@ -11,7 +11,7 @@ from chikaya_local.errors import CannotStart
 
 MONGO_USERS = ("admin", "intake", "routing", "tracking", "notification", "desk")
 CHANNELS = ("portal", "callcenter", "app", "kiosk")
-STAFF_SITES = ("intake", "routing", "tracking", "notification", "desk", "callcenter")
+STAFF_SITES = ("routing", "tracking", "desk", "callcenter")
 SESSION_SITES = (*STAFF_SITES, "portal")
 
 

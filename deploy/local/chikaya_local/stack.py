@@ -141,8 +141,9 @@ class Stack:
         if program.mongo:
             env |= {"MONGO_URI": self.mongo.uri(program.mongo), "MONGO_DATABASE": program.mongo}
         if program.staff:
+            env["OIDC_ISSUER"] = self.ports.url("identity")
+        if program.staff and program.session:
             env |= {
-                "OIDC_ISSUER": self.ports.url("identity"),
                 "OIDC_CLIENT_ID": program.name,
                 "OIDC_CLIENT_SECRET": self.secrets.oidc_clients[program.name],
             }
