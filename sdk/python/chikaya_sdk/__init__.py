@@ -13,9 +13,12 @@ from .channel import ChannelReceipt, KafkaChannel
 from .errors import ChikayaError, Conflict, NotAllowed, NotFound, Refused, TooManyTries, Unavailable
 from .intake import Intake, Link, Receipt
 from .routing import CatalogueEntry, Commune, Routing
+from .tracking import Asked, Case, ListedCase, Page, Tracking
 
 __all__ = [
     "Administration",
+    "Asked",
+    "Case",
     "CatalogueEntry",
     "ChannelReceipt",
     "ChikayaError",
@@ -29,8 +32,10 @@ __all__ = [
     "Intake",
     "KafkaChannel",
     "Link",
+    "ListedCase",
     "NotAllowed",
     "NotFound",
+    "Page",
     "Place",
     "Receipt",
     "Refused",
@@ -40,6 +45,7 @@ __all__ = [
     "SubmissionAccepted",
     "SubmissionRefused",
     "TooManyTries",
+    "Tracking",
     "Unavailable",
     "UndecodableRecord",
 ]

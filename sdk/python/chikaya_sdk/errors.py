@@ -10,23 +10,21 @@ from chikaya_contracts.messages.channel import FieldError
 
 
 class ChikayaError(Exception):
-    """Every error of this package. `problem` is the RFC 9457 document, {} where there was none."""
+    """Every error of this package. `problem` is the RFC 9457 document, {} where there was none; `errors` says in
+    French and Arabic what is wrong, for whom it is to be shown."""
 
-    def __init__(self, message: str, problem: dict[str, Any] | None = None) -> None:
+    def __init__(self, message: str, problem: dict[str, Any] | None = None, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
         self.problem = problem or {}
+        self.errors = tuple(errors)
 
 
 class Refused(ChikayaError):
-    """What was sent cannot be accepted as it is (422, and 400, 413, 415): correct it.
-
-    `errors` names each wrong field, in French and Arabic.
-    """
+    """What was sent cannot be accepted as it is (422, and 400, 413, 415): correct it; `errors` names each field."""
 
     def __init__(self, errors: Sequence[FieldError], problem: dict[str, Any] | None = None) -> None:
         named = "; ".join(f"{error.field}: {error.code}" for error in errors)
-        super().__init__(named or (problem or {}).get("detail") or "refused", problem)
-        self.errors = tuple(errors)
+        super().__init__(named or (problem or {}).get("detail") or "refused", problem, errors)
 
 
 class Conflict(ChikayaError):

@@ -93,7 +93,7 @@ def problem(response: httpx.Response) -> ChikayaError:
         case 400 | 413 | 415 | 422:
             return Refused(_field_errors(document), document)
         case 409:
-            return Conflict(title, document)
+            return Conflict(title, document, _field_errors(document))
         case 404:
             return NotFound(title, document)
         case 401 | 403:
