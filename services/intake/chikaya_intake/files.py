@@ -69,10 +69,10 @@ class Files:
 
 
 async def _at_most(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    size = len(head)
-    yield head
-    async for piece in rest:
+    size, piece = 0, head
+    while piece:
         size += len(piece)
         if size > limit:
             raise rules.TooLarge
         yield piece
+        piece = await anext(rest, b"")

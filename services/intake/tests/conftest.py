@@ -80,7 +80,7 @@ class MemoryComplaints:
     async def waiting(self, accepted_until: datetime, at_once: int) -> AsyncIterator[list[Complaint]]:
         self._reach()
         found = [self.kept[id_] for id_ in self.wait if self.kept[id_].accepted_at <= accepted_until]
-        found.sort(key=lambda complaint: complaint.accepted_at)
+        found.sort(key=lambda complaint: (complaint.accepted_at, complaint.id))
         for start in range(0, len(found), at_once):
             yield found[start : start + at_once]
 
