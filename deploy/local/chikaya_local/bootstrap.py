@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from chikaya_local.secrets import CHANNELS
@@ -34,19 +34,16 @@ def bring_up(stack: Stack, *, demonstrate: Callable[[Stack], None] | None = None
         servers = [pool.submit(stack.start_kafka), pool.submit(stack.start_mongo)]
         model = pool.submit(ensure_model, stack) if routing else None
         if not _is_done(stack, "topics", _topics_hash(stack)):
-            _finish(servers)
+            _finish(stack, *servers)
             _once(stack, "topics", _topics_hash, provision_topics)
         stack.start(*others)
-        if model:
-            _finish([model])
-            stack.start(*routing)
-        _finish(servers)
-        steps: list[Future[None]] = []
+        steps = [pool.submit(_start_after, model, stack, routing)] if model else []
+        _finish(stack, *servers)
         if "intake" in others:
             steps.append(pool.submit(_once, stack, "channels", _channels_hash, add_channels))
         if routing:
             steps.append(pool.submit(_once, stack, "catalogue", _catalogue_hash, import_catalogue))
-        _finish(steps)
+        _finish(stack, *steps)
     stack.wait_ready(timeout_s=READY_WITHIN_S)
     if demonstrate:
         _once(stack, "demonstration", _storage_hash, demonstrate)
@@ -140,8 +137,15 @@ def _once(stack: Stack, step: str, inputs: Callable[[Stack], str], action: Calla
         (_stamps(stack) / step).write_text(inputs(stack), "utf-8")
 
 
-def _finish(futures: list[Future[None]]) -> None:
-    """Waits for all, then raises the first failure: a second message would only hide its cause."""
-    wait(futures)
-    for future in futures:
-        future.result()
+def _start_after(model: "Future[None]", stack: Stack, names: list[str]) -> None:
+    model.result()
+    stack.start(*names)
+
+
+def _finish(stack: Stack, *futures: "Future[None]") -> None:
+    """Waits for all. The first failure ends the rest: it is the one to be told of, and at once."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        if error := future.exception():
+            stack.stopping.set()
+            raise error
