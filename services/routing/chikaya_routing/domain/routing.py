@@ -1,0 +1,252 @@
+"""Routing's decisions about one complaint: numbered from 1, each kept with what its publication needs again.
+
+Pure. A decision follows from a submission, from an administration that holds another to be competent, or from a person
+in triage. What was decided once is never decided again for the same cause: it is published again, the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from chikaya_contracts import topics
+from chikaya_contracts.envelope import Event, Message
+from chikaya_contracts.ids import consequence_id
+from chikaya_contracts.legal_time import deadlines
+from chikaya_contracts.messages.catalogue import AdministrationListed
+from chikaya_contracts.messages.intake import ComplaintSubmitted
+from chikaya_contracts.messages.lifecycle import CaseTransferRequested
+from chikaya_contracts.messages.routing import (
+    Alternative,
+    ClarificationAsked,
+    ComplaintInadmissible,
+    ComplaintRouted,
+    ComplaintTriaged,
+    Decision,
+    DossierForwarded,
+    RejectionReason,
+)
+
+from chikaya_routing.domain import judgement as judged
+
+SOURCE = "/routing"
+UNDO_MARGIN = timedelta(seconds=1)
+"""Instances' clocks differ: an undo ends a little before the decision may be published."""
+
+Catalogue = Mapping[str, AdministrationListed]
+Question = Literal["place", "request", "service"]
+
+
+class NotAllowed(Exception):
+    """What was asked is not possible now; says why, for the officer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supplement:
+    """What the citizen added while nobody was competent yet. `id` is that of the event that brought it."""
+
+    id: str
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision as it was taken: its message, the event that caused it, and what the dossier held then.
+
+    `supplements` counts those that the dossier carries; `release_at` is when it may be published.
+    """
+
+    message: Decision
+    cause: str
+    traceparent: str | None
+    supplements: int
+    release_at: datetime
+    officer: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What routing knows of a complaint. `proposed` is whom the last administration held to be competent."""
+
+    submission: ComplaintSubmitted
+    decisions: tuple[Recorded, ...] = ()
+    supplements: tuple[Supplement, ...] = ()
+    proposed: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The complaint's id."""
+        return self.submission.complaint_id
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Every administration that the complaint was relayed to, in order."""
+        return tuple(d.message.administration for d in self.decisions if isinstance(d.message, ComplaintRouted))
+
+    def decided_for(self, cause: str) -> bool:
+        """Whether this cause has had its decision already."""
+        return any(recorded.cause == cause for recorded in self.decisions)
+
+
+def first(submission: ComplaintSubmitted, judgement: judged.Judgement, catalogue: Catalogue, at: datetime) -> Decision:
+    """What follows from the text alone."""
+    about = {
+        "complaint_id": submission.complaint_id,
+        "decision": 1,
+        "decided_at": at,
+        "by": "model",
+        "probability": judgement.probability,
+        "alternatives": tuple(
+            Alternative(outcome=found.target, probability=found.probability) for found in judgement.alternatives
+        ),
+        "language": judgement.language.language,
+        "model_version": judgement.model_version,
+    }
+    if judgement.outcome == "inadmissible":
+        return ComplaintInadmissible.model_validate({**about, "reason": judgement.reason})
+    if judgement.outcome == "triage":
+        return ComplaintTriaged.model_validate({**about, "reason": judgement.reason})
+    listed = catalogue.get(judgement.administration or "")
+    if listed is None:
+        return ComplaintTriaged.model_validate({**about, "reason": "administration-closed"})
+    return ComplaintRouted.model_validate({**about, "administration": listed.slug, "inbox": listed.inbox})
+
+
+def after_transfer(complaint: Complaint, asked: CaseTransferRequested, catalogue: Catalogue, at: datetime) -> Decision:
+    """An administration holds another to be competent: once it is believed; a second time, or where it would go
+    round, or where it names nobody, a person decides."""
+    listed = catalogue.get(asked.proposed or "")
+    transfers = sum(recorded.message.by == "transfer" for recorded in complaint.decisions)
+    about = {
+        "complaint_id": complaint.id,
+        "decision": len(complaint.decisions) + 1,
+        "decided_at": at,
+        "by": "transfer",
+    }
+    if listed is None or listed.slug in complaint.holders or transfers:
+        return ComplaintTriaged.model_validate({**about, "reason": "transfer"})
+    return ComplaintRouted.model_validate({**about, "administration": listed.slug, "inbox": listed.inbox})
+
+
+def route(complaint: Complaint, administration: str, catalogue: Catalogue, at: datetime) -> Decision:
+    """A triage officer finds an administration competent.
+
+    Raises:
+        NotAllowed: no such administration.
+    """
+    listed = catalogue.get(administration)
+    if listed is None:
+        raise NotAllowed(f"{administration} is not in the catalogue")
+    return ComplaintRouted.model_validate(
+        {**_by_person(complaint, at), "administration": listed.slug, "inbox": listed.inbox}
+    )
+
+
+def reject(complaint: Complaint, reason: RejectionReason, at: datetime) -> Decision:
+    """A triage officer finds the complaint inadmissible."""
+    return ComplaintInadmissible.model_validate({**_by_person(complaint, at), "reason": reason})
+
+
+def ask(complaint: Complaint, question: Question, at: datetime) -> Decision:
+    """A triage officer asks the citizen before deciding."""
+    return ClarificationAsked.model_validate({**_by_person(complaint, at), "question": question})
+
+
+def _by_person(complaint: Complaint, at: datetime) -> dict[str, object]:
+    return {
+        "complaint_id": complaint.id,
+        "decision": len(complaint.decisions) + 1,
+        "decided_at": at,
+        "by": "person",
+    }
+
+
+def with_decision(
+    complaint: Complaint,
+    decision: Decision,
+    cause: str,
+    traceparent: str | None,
+    release_at: datetime,
+    officer: str | None = None,
+    note: str | None = None,
+) -> Complaint:
+    """`complaint` with its next decision."""
+    recorded = Recorded(decision, cause, traceparent, len(complaint.supplements), release_at, officer, note)
+    return replace(complaint, decisions=(*complaint.decisions, recorded))
+
+
+def status(complaint: Complaint) -> str:
+    """Where the complaint stands: `triage`, `waiting` for the citizen, `routed` or `rejected`."""
+    last = complaint.decisions[-1].message
+    if isinstance(last, ComplaintRouted):
+        return "routed"
+    if isinstance(last, ComplaintInadmissible):
+        return "rejected"
+    return "waiting" if isinstance(last, ClarificationAsked) else "triage"
+
+
+def publications(complaints: Sequence[Complaint], now: datetime) -> tuple[list[Event[Message]], list[Event[Message]]]:
+    """All that may be published of these complaints: dossiers, which go first, then decisions in their order."""
+    dossiers: list[Event[Message]] = []
+    decisions: list[Event[Message]] = []
+    for complaint in complaints:
+        for recorded in complaint.decisions:
+            if recorded.release_at > now:
+                break
+            message = recorded.message
+            target = str(message.decision)
+            if isinstance(message, ComplaintRouted):
+                dossiers.append(_dossier(complaint, recorded, message))
+            decisions.append(
+                Event(
+                    consequence_id(recorded.cause, message.TYPE, target),
+                    SOURCE,
+                    message.decided_at,
+                    message,
+                    message.TOPIC.name,
+                    {},
+                    recorded.traceparent,
+                )
+            )
+    return dossiers, decisions
+
+
+def _dossier(complaint: Complaint, recorded: Recorded, message: ComplaintRouted) -> Event[Message]:
+    submission = complaint.submission
+    due = deadlines(submission.received_at)
+    data = DossierForwarded(
+        complaint_id=submission.complaint_id,
+        reference=submission.reference,
+        decision=message.decision,
+        administration=message.administration,
+        channel=submission.channel,
+        received_at=submission.received_at,
+        relay_due=due.relay,
+        answer_due=due.answer,
+        nature=submission.nature,
+        text=_whole_text(complaint, recorded.supplements),
+        text_language=complaint.decisions[0].message.language,
+        place=submission.place,
+        contact=submission.contact,
+        notice_language=submission.language,
+        attachments=submission.attachments,
+        by=message.by,
+        note=recorded.note,
+    )
+    shared = message.inbox == topics.INBOX.named(topics.DESK).name
+    return Event(
+        consequence_id(recorded.cause, DossierForwarded.TYPE, str(message.decision)),
+        SOURCE,
+        message.decided_at,
+        data,
+        message.inbox,
+        {"administration": message.administration} if shared else {},
+        recorded.traceparent,
+    )
+
+
+def _whole_text(complaint: Complaint, supplements: int) -> str:
+    added = [f"[+ {one.at:%Y-%m-%d}] {one.text}" for one in complaint.supplements[:supplements]]
+    return "\n\n".join([complaint.submission.text, *added])
