@@ -1,7 +1,10 @@
 """Messages as they come from topics, on numbered days, and the stores that the suites run on."""
 
-from collections.abc import Sequence
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +13,16 @@ from chikaya_contracts.envelope import Event, Message
 from chikaya_contracts.ids import new_id
 from chikaya_contracts.messages import administration, intake, lifecycle, requests, routing
 from chikaya_contracts.submission import Contact
+from chikaya_local.mongo import Mongo
+from chikaya_tracking.adapters.cases import Cases
+from chikaya_tracking.adapters.memory import MemoryAdministrations, MemoryCases, MemoryTries
+from chikaya_tracking.adapters.mongo import Database, MongoAdministrations, MongoCases, MongoTries
 from chikaya_tracking.domain.case import Case, Cause, Rules
 from chikaya_tracking.domain.case_file import CaseFile, Consequence, consequences, receive
 
 VERIFIER_KEY = b"a key for tests"
 CODE = "AB12-CD34-EF56"
+MONGO_PORT = 22570
 
 
 class Making:
@@ -147,3 +155,55 @@ class Making:
 @pytest.fixture(scope="session")
 def make() -> Making:
     return Making()
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database server of its own, unless MONGO_URI names one (and a database in its path)."""
+    if named := os.environ.get("MONGO_URI"):
+        yield named
+        return
+    local = Path(__file__).parents[3] / ".local"
+    server = Mongo(
+        tmp_path_factory.mktemp("mongo"),
+        port=MONGO_PORT,
+        passwords={"admin": uuid.uuid4().hex, "tracking": uuid.uuid4().hex},
+        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or local / "cache"),
+    )
+    with server.running():
+        yield server.uri("tracking")
+
+
+@pytest.fixture
+async def database(mongo_uri: str) -> AsyncIterator[Database]:
+    """A database with its indexes and nothing in it."""
+    database = Database(mongo_uri, "tracking")
+    for collection in ("cases", "notices", "tries", "administrations"):
+        await database.db[collection].delete_many({})
+    await database.create_indexes()
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def cases(request: pytest.FixtureRequest) -> Cases:
+    """The store of cases: the fake, and the real one."""
+    if request.param == "memory":
+        return MemoryCases()
+    return MongoCases(request.getfixturevalue("database"))
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def administrations(request: pytest.FixtureRequest) -> MemoryAdministrations | MongoAdministrations:
+    """The catalogue's store, in both forms."""
+    if request.param == "memory":
+        return MemoryAdministrations()
+    return MongoAdministrations(request.getfixturevalue("database"))
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def tries(request: pytest.FixtureRequest) -> MemoryTries | MongoTries:
+    """The counters, in both forms."""
+    if request.param == "memory":
+        return MemoryTries()
+    return MongoTries(request.getfixturevalue("database"))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from chikaya_contracts import legal_time, states, topics
 from chikaya_contracts.envelope import Event, Message
@@ -321,7 +321,7 @@ class _Happening:
             if self.by in row.by:
                 reason = CONDITIONS[row.when](self.case, self.at, self.rules)
                 if reason is None:
-                    return self.case.state if row.to == "same" else row.to
+                    return self.case.state if row.to == "same" else cast(StateName, row.to)
         if self.case.state == "withdrawn" and self.by in ("routing", "administration"):
             reason = "withdrawn-meanwhile"
         raise NotAllowed(reason or "state")

@@ -90,8 +90,12 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """A message to publish. `inbox` is for follow-ups: the topic that `administration` was last seen to use."""
+    """A message to publish: what is said when the history reaches `sequence`.
 
+    `inbox` is for follow-ups: the topic that `administration` was last seen to use.
+    """
+
+    sequence: int
     id: str
     at: datetime
     data: Message
@@ -279,10 +283,11 @@ def consequences(file: CaseFile, cause: Cause) -> list[Consequence]:
 def _consequences(file: CaseFile, applied: Applied) -> Iterator[Consequence]:
     for sequence in applied.sequences:
         event = file.history[sequence - 1]
-        yield Consequence(event_id(event), event.at, event)
+        yield Consequence(sequence, event_id(event), event.at, event)
     if applied.to_routing:
         event = file.history[applied.to_routing - 1]
         yield Consequence(
+            event.sequence,
             consequence_id(applied.id, ComplaintSupplemented.TYPE),
             event.at,
             ComplaintSupplemented(
@@ -296,6 +301,7 @@ def _consequences(file: CaseFile, applied: Applied) -> Iterator[Consequence]:
         refused = event if isinstance(event, CaseRequestRefused) and told.kind == "refused" else None
         target = f"{told.administration}/{told.kind}/{told.sequence}"
         yield Consequence(
+            applied.sequences[-1],
             consequence_id(applied.id, DossierFollowUp.TYPE, target),
             event.at,
             DossierFollowUp(

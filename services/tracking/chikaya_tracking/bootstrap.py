@@ -1,0 +1,62 @@
+"""Wires tracking together, by hand, in one place."""
+
+import asyncio
+from datetime import timedelta
+
+from chikaya_servicekit.clock import Clock, utc_now
+from chikaya_servicekit.process import Process
+from chikaya_servicekit.staff import Staff
+
+from .adapters.mongo import TRANSIENT, Database, MongoAdministrations, MongoCases, MongoTries
+from .api import Api
+from .catalogue import Catalogue
+from .clock import LegalClock
+from .consumers import Handlers
+from .domain.case import Rules
+from .settings import Settings
+from .tries import FailedTries, Limit
+
+
+def build(settings: Settings, clock: Clock = utc_now) -> Process:
+    """Tracking, ready to be served."""
+    database = Database(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    process = Process(settings, title="Tracking", transient=TRANSIENT, clock=clock)
+    cases, catalogue = MongoCases(database), Catalogue(MongoAdministrations(database))
+    rules = Rules(settings.warn_days, settings.reopen_days)
+    handlers = Handlers(cases, catalogue, process.publisher, rules)
+    legal_clock = LegalClock(cases, process.publisher, clock, rules, settings.clock_period_s)
+    staff = Staff(settings)
+    tries = FailedTries(
+        MongoTries(database),
+        clock,
+        each=Limit(settings.tries_each, timedelta(minutes=15)),
+        all=Limit(settings.tries_all, timedelta(minutes=1)),
+    )
+    api = Api(
+        cases=cases,
+        catalogue=catalogue,
+        tries=tries,
+        publisher=process.publisher,
+        clock=clock,
+        rules=rules,
+        verifier_key=settings.verifier_key.get_secret_value().encode(),
+        readers=staff.require("agent", "coordinator"),
+        agents=staff.require("agent"),
+    )
+
+    async def refresh_catalogue() -> None:
+        while True:
+            await catalogue.load()
+            await asyncio.sleep(settings.catalogue_period_s)
+
+    process.need("mongo", database.ping)
+    process.setup(database.create_indexes)
+    process.setup(catalogue.load)
+    for consumer in handlers.consumers():
+        process.consume(consumer)
+    process.background(legal_clock.run)
+    process.background(refresh_catalogue)
+    process.on_stop(database.close)
+    process.app.include_router(staff.router)
+    process.app.include_router(api.router())
+    return process

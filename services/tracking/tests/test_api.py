@@ -1,0 +1,348 @@
+"""The API, through HTTP, on fakes."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from chikaya_contracts import topics
+from chikaya_contracts.envelope import Event
+from chikaya_contracts.messages.catalogue import AdministrationListed
+from chikaya_contracts.messages.notification import NoticeSent
+from chikaya_servicekit import http
+from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.http import Problem
+from chikaya_servicekit.staff import Person
+from chikaya_servicekit.testing import RecordingPublisher
+from chikaya_tracking.adapters.memory import MemoryAdministrations, MemoryCases, MemoryTries
+from chikaya_tracking.api import Api
+from chikaya_tracking.catalogue import Catalogue
+from chikaya_tracking.domain.asking import KINDS, REFUSALS
+from chikaya_tracking.domain.case import REASONS, Rules
+from chikaya_tracking.tries import FailedTries, Limit
+from fastapi import FastAPI
+
+KEY, CODE = b"a key for tests", "AB12-CD34-EF56"
+RULES = Rules()
+
+
+def letting_in(*roles):
+    """Stands for `Staff.require`: the token names the role."""
+
+    async def allowed(request, credentials):
+        if credentials is None:
+            raise Problem(401, "Sign in", headers={"WWW-Authenticate": "Bearer"})
+        if credentials.credentials not in roles:
+            raise Problem(403, "Not you")
+        return Person(credentials.credentials, "Nadia", "", (credentials.credentials,), None, "")
+
+    return allowed
+
+
+class Site:
+    """Tracking's HTTP on fakes."""
+
+    def __init__(self, make):
+        self.make, self.now = make, make.day(3)
+        self.cases, self.publisher = MemoryCases(), RecordingPublisher()
+        self.catalogue = Catalogue(MemoryAdministrations())
+        tries = FailedTries(
+            MemoryTries(), lambda: self.now, Limit(3, timedelta(minutes=15)), Limit(8, timedelta(minutes=1))
+        )
+        api = Api(
+            cases=self.cases, catalogue=self.catalogue, tries=tries, publisher=self.publisher,
+            clock=lambda: self.now, rules=RULES, verifier_key=KEY,
+            readers=letting_in("agent", "coordinator"), agents=letting_in("agent"),
+        )  # fmt: skip
+        app = FastAPI()
+        http.install(app, "tracking", ())
+        app.include_router(api.router())
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tracking")
+
+    async def given(self, *causes):
+        await self.cases.transact([self.make.submitted(), *causes], RULES)
+
+    async def consume(self):
+        """What was asked is decided."""
+        await self.cases.transact(list(self.publisher.events), RULES)
+
+    async def read(self, reference=None, **headers):
+        where = f"/v1/complaints/{reference or self.make.reference}"
+        return await self.client.get(where, headers=headers or {"Access-Code": CODE})
+
+    async def ask(self, kind, token=None, key=None, **fields):
+        headers = {"Authorization": f"Bearer {token}"} if token else {"Access-Code": CODE}
+        if key:
+            headers["Idempotency-Key"] = key
+        where = f"/v1/complaints/{self.make.reference}/requests"
+        return await self.client.post(where, json={"kind": kind, **fields}, headers=headers)
+
+
+@pytest.fixture
+async def site(make):
+    site = Site(make)
+    yield site
+    await site.client.aclose()
+
+
+def bearer(role):
+    return {"Authorization": f"Bearer {role}"}
+
+
+# -- reading
+
+
+async def test_a_citizen_follows_a_complaint(site, make):
+    row = AdministrationListed(
+        slug="onee", name_fr="ONEE", name_ar="المكتب", kind="establishment", own_system=True, version=1
+    )
+    await site.catalogue.apply([Event("c", "/routing", site.now, row, topics.CATALOGUE.name)])
+    await site.given(make.supplement(at=0.5), make.routed(), make.acknowledge(), make.answer())
+    response = await site.read()
+    shown = response.json()
+    assert response.status_code == 200
+    assert shown["state"] == "answered"
+    assert shown["state_name"] == {"fr": "Réponse donnée", "ar": "تمت الإجابة"}
+    assert "évaluer" in shown["told"]["fr"]
+    assert shown["administration"] == {"slug": "onee", "name_fr": "ONEE", "name_ar": "المكتب"}
+    assert shown["answer"] == "Le lampadaire est réparé."
+    assert shown["allowed"] == ["rate", "reopen"]
+    assert [line["type"] for line in shown["history"]] == [
+        "received", "supplemented", "routed", "acknowledged", "answered",
+    ]  # fmt: skip
+    assert shown["history"][1]["text"] == "C'est dangereux le soir."
+    assert shown["deadlines"]["relay"] == "2026-03-17T23:59:59Z"  # in Ramadan, Morocco keeps UTC
+    assert shown["deadlines"]["paused"] is False
+    assert shown["reference_spoken"] == " ".join(
+        [make.reference[:4], make.reference[4:8], make.reference[8:12], make.reference[12:]]
+    )
+    assert (shown["contact"], shown["notices"]) == (None, None)
+
+
+@pytest.mark.parametrize("written", ["{0}", "{1} {2} {3} {4}", "{1}-{2}-{3}-{4}"])
+@pytest.mark.parametrize("code", ["AB12-CD34-EF56", "ab12cd34ef56", "AB12 CD34 EF56"])
+async def test_references_and_codes_are_read_as_people_write_them(site, make, written, code):
+    await site.given()
+    r = make.reference
+    assert (
+        await site.read(written.format(r, r[:4], r[4:8], r[8:12], r[12:]), **{"Access-Code": code})
+    ).status_code == 200
+
+
+async def test_an_open_question_is_shown(site, make):
+    await site.given(make.routed(), make.ask(at=2))
+    shown = (await site.read()).json()
+    assert shown["question"]["text"] == "Quelle rue ?"
+    assert shown["deadlines"]["paused"] is True
+    assert shown["allowed"] == ["answer-question", "supplement", "withdraw"]
+
+
+async def test_a_wrong_code_and_an_unknown_reference_read_the_same(site, make):
+    await site.given()
+    wrong = await site.read(**{"Access-Code": "0000-0000-0000"})
+    unknown = await site.read(make.another(77).reference)
+    assert (wrong.status_code, wrong.text) == (unknown.status_code, unknown.text)
+    assert wrong.status_code == 404
+    assert "il y a quelques minutes" in wrong.json()["detail"]
+    assert wrong.headers["content-type"] == "application/problem+json"
+    empty = await site.read(**{"Access-Code": ""})
+    assert empty.status_code == 404
+
+
+async def test_a_case_that_nobody_has_submitted_yet_is_unknown(site, make):
+    await site.cases.transact([make.routed()], RULES)
+    assert (await site.read()).status_code == 404
+
+
+async def test_a_reference_with_a_wrong_digit_is_named(site, make):
+    response = await site.read(make.reference[:-1] + str((int(make.reference[-1]) + 1) % 10))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "reference"
+
+
+async def test_failed_tries_are_limited_for_a_reference(site, make):
+    await site.given()
+    for _ in range(3):
+        assert (await site.read(**{"Access-Code": "0000-0000-0000"})).status_code == 404
+    refused = await site.read()
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 15 * 60
+    site.now += timedelta(minutes=15)
+    assert (await site.read()).status_code == 200
+
+
+async def test_failed_tries_are_limited_over_all(site, make):
+    await site.given()
+    for n in range(8):
+        assert (await site.read(make.another(50 + n).reference)).status_code == 404
+    assert (await site.read()).status_code == 429
+    assert (await site.read(**bearer("agent"))).status_code == 200
+    site.now += timedelta(minutes=1)
+    assert (await site.read()).status_code == 200
+
+
+async def test_without_code_or_sign_in_nobody_reads(site, make):
+    await site.given()
+    response = await site.client.get(f"/v1/complaints/{make.reference}")
+    assert response.status_code == 401
+    assert (await site.read(**bearer("officer"))).status_code == 403
+
+
+async def test_staff_see_what_is_theirs(site, make):
+    await site.given(make.routed(), make.transfer(at=2))
+    sent = NoticeSent(
+        complaint_id=make.complaint_id, event="e", notice="receipt", by="sms", language="ar", at=site.now, attempts=1
+    )
+    await site.cases.note([Event("o", "/notification", site.now, sent, topics.OUTCOMES.name)])
+    agent = (await site.read(**bearer("agent"))).json()
+    assert agent["contact"] == {"name": "Salma Idrissi", "phone": "+212612345678", "email": None}
+    assert agent["notices"][0]["outcome"] == "sent"
+    assert agent["history"][-1]["text"] == "Relève de la commune."
+    coordinator = (await site.read(**bearer("coordinator"))).json()
+    assert coordinator["contact"] is None
+    citizen = (await site.read()).json()
+    assert citizen["history"][-1]["text"] is None
+
+
+async def test_a_citizen_is_not_shown_what_was_refused_to_an_administration(site, make):
+    await site.given(make.routed(), make.answer("cnss"), make.reopen(at=2))
+    citizen, agent = (await site.read()).json(), (await site.read(**bearer("agent"))).json()
+    assert [e["by"] for e in citizen["history"] if e["type"] == "request-refused"] == ["citizen"]
+    assert [e["by"] for e in agent["history"] if e["type"] == "request-refused"] == ["cnss", "citizen"]
+
+
+# -- finding
+
+
+async def test_an_agent_finds_a_callers_complaints(site, make):
+    people = [make.another(n) for n in range(1, 24)]
+    await site.cases.transact([one.submitted(at=n / 10) for n, one in enumerate(people)], RULES)
+    seen, after = [], None
+    while True:
+        params = {"telephone": "06 12 34 56 78", **({"after": after} if after else {})}
+        page = (await site.client.get("/v1/complaints", params=params, headers=bearer("agent"))).json()
+        seen += [row["reference"] for row in page["complaints"]]
+        after = page["next"]
+        if not after:
+            break
+    assert seen == [one.reference for one in reversed(people)]
+
+
+async def test_finding_is_for_agents(site):
+    params = {"telephone": "0612345678"}
+    assert (await site.client.get("/v1/complaints", params=params)).status_code == 401
+    assert (await site.client.get("/v1/complaints", params=params, headers=bearer("coordinator"))).status_code == 403
+
+
+@pytest.mark.parametrize("params", [{"telephone": "abc"}, {}, {"telephone": "0612345678", "after": "zzz"}])
+async def test_a_wrong_search_names_its_field(site, params):
+    response = await site.client.get("/v1/complaints", params=params, headers=bearer("agent"))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["message_ar"]
+
+
+# -- asking
+
+
+async def test_a_request_is_sent_decided_and_shown(site, make):
+    await site.given(make.routed())
+    response = await site.ask("supplement", text="Il y a des enfants.")
+    assert response.status_code == 202
+    asked = response.json()
+    assert asked["status"] == "pending"
+    [event] = site.publisher.events
+    assert (event.topic, event.id, event.data.by) == ("complaints.requests.v1", asked["request_id"], "citizen")
+    where = response.headers["Location"]
+    assert (await site.client.get(where, headers={"Access-Code": CODE})).json()["status"] == "pending"
+    await site.consume()
+    assert (await site.client.get(where, headers={"Access-Code": CODE})).json()["status"] == "applied"
+    assert (await site.client.get(where, headers={"Access-Code": "1"})).status_code == 404
+
+
+async def test_an_agent_asks_for_the_caller(site, make):
+    await site.given(make.routed())
+    assert (await site.ask("withdraw", token="agent")).status_code == 202
+    assert site.publisher.events[0].data.by == "agent"
+    assert (await site.ask("withdraw", token="coordinator")).status_code == 403
+
+
+async def test_what_is_not_allowed_is_said_at_once(site, make):
+    await site.given(make.routed())
+    response = await site.ask("rate", score=5)
+    assert response.status_code == 409
+    [error] = response.json()["errors"]
+    assert error["code"] == "state"
+    assert error["message_fr"]
+    assert error["message_ar"]
+    assert site.publisher.events == []
+
+
+async def test_what_is_refused_later_says_why(site, make):
+    await site.given(make.routed(), make.answer(at=2))
+    asked = (await site.ask("rate", score=5)).json()
+    await site.cases.transact([make.rate(at=2.5, score=1)], RULES)
+    await site.consume()
+    response = await site.client.get(
+        f"/v1/complaints/{make.reference}/requests/{asked['request_id']}", headers={"Access-Code": CODE}
+    )
+    assert response.json()["status"] == "refused"
+    assert response.json()["reason"] == "already-rated"
+    assert response.json()["message"]["ar"] == REFUSALS["already-rated"][1]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"kind": "supplement"}, "text"),
+        ({"kind": "supplement", "text": ""}, "text"),
+        ({"kind": "supplement", "text": "x" * 10_001}, "text"),
+        ({"kind": "rate"}, "score"),
+        ({"kind": "rate", "score": 6}, "score"),
+        ({"kind": "dance"}, "kind"),
+        ({}, "kind"),
+    ],
+)
+async def test_a_wrong_request_names_its_field(site, make, body, field):
+    await site.given(make.routed())
+    where = f"/v1/complaints/{make.reference}/requests"
+    response = await site.client.post(where, json=body, headers={"Access-Code": CODE})
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+async def test_the_same_key_is_the_same_request(site, make):
+    await site.given(make.routed())
+    first = (await site.ask("withdraw", key="k1", text="C'est réglé.")).json()
+    again = (await site.ask("withdraw", key="k1", text="C'est réglé.")).json()
+    assert again["request_id"] == first["request_id"]
+    await site.consume()
+    response = await site.ask("withdraw", key="k1", text="C'est réglé.")
+    assert (response.status_code, response.json()["status"]) == (202, "applied")
+    assert [e.short_name() for e in (await site.cases.by_reference(make.reference)).history][-1] == "withdrawn"
+    assert (await site.ask("withdraw", key="k1", text="Autre chose.")).status_code == 409
+    assert (await site.ask("withdraw", key="k2")).status_code == 409
+
+
+async def test_kafka_away_is_said(site, make):
+    await site.given(make.routed())
+    site.publisher.fail = DependencyDown("away")
+    response = await site.ask("withdraw")
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
+
+
+async def test_a_case_takes_no_endless_texts(site, make):
+    await site.given(*(make.supplement(at=1, text=str(n)) for n in range(200)))
+    assert (await site.ask("supplement", text="encore")).status_code == 429
+    assert (await site.ask("withdraw")).status_code == 202
+
+
+def test_every_reason_has_words():
+    assert set(REFUSALS) == set(REASONS)
+    assert all(fr and ar for fr, ar in REFUSALS.values())
+
+
+def test_every_kind_is_known():
+    from chikaya_tracking.api import Asked
+
+    schema = Asked.model_json_schema()["properties"]["kind"]["enum"]
+    assert set(schema) == set(KINDS)

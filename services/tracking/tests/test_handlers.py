@@ -1,0 +1,172 @@
+"""What a batch of messages leads to: on topics, and by the legal clock."""
+
+from datetime import timedelta
+
+import pytest
+from chikaya_contracts import topics
+from chikaya_contracts.envelope import Event
+from chikaya_contracts.messages import ALL
+from chikaya_contracts.messages.administration import DossierFollowUp
+from chikaya_contracts.messages.catalogue import AdministrationListed
+from chikaya_contracts.messages.lifecycle import CaseEvent
+from chikaya_contracts.messages.notification import NoticeSkipped
+from chikaya_contracts.messages.requests import ClockReached
+from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.testing import RecordingPublisher
+from chikaya_tracking.adapters.memory import MemoryAdministrations, MemoryCases
+from chikaya_tracking.catalogue import Catalogue
+from chikaya_tracking.clock import LegalClock
+from chikaya_tracking.consumers import Handlers
+from chikaya_tracking.domain.case import Rules
+
+RULES = Rules()
+
+
+class Tracking:
+    """Handlers on fakes, and the clock; `now` is where the hand stands."""
+
+    def __init__(self, make):
+        self.cases, self.publisher, self.now = MemoryCases(), RecordingPublisher(), make.day(0)
+        self.catalogue = Catalogue(MemoryAdministrations())
+        self.handlers = Handlers(self.cases, self.catalogue, self.publisher, RULES)
+        self.clock = LegalClock(self.cases, self.publisher, lambda: self.now, RULES, 30)
+
+    async def apply(self, *causes):
+        self.publisher.events.clear()
+        await self.handlers.apply(causes)
+        return list(self.publisher.events)
+
+    async def tick(self, at):
+        """The clock looks, and tracking reads what it asked; what was said of it."""
+        self.now = at
+        self.publisher.events.clear()
+        asked = await self.clock.tick()
+        requests = list(self.publisher.events)
+        assert len(requests) == asked
+        return requests, await self.apply(*requests)
+
+    async def list(self, slug, own_system, version=1):
+        row = AdministrationListed(
+            slug=slug, name_fr="Nom", name_ar="اسم", kind="ministry", own_system=own_system, version=version
+        )
+        await self.catalogue.apply([Event(f"c{version}", "/routing", self.now, row, topics.CATALOGUE.name)])
+
+
+@pytest.fixture
+def tracking(make):
+    return Tracking(make)
+
+
+def test_every_message_for_tracking_has_a_consumer(tracking):
+    read = {topic.name for consumer in tracking.handlers.consumers() for topic in consumer.topics}
+    meant = {row.name for row in topics.table() if "tracking" in row.readers} | {topics.OUTBOX.name}
+    assert read == meant - {topics.LIFECYCLE.name}  # its own history is in its store
+
+
+async def test_a_case_is_told_on_the_lifecycle_topic_with_the_causes_trace(tracking, make):
+    cause = make.submitted()
+    traced = Event(cause.id, cause.source, cause.time, cause.data, cause.topic, {}, "00-1-2-01")
+    [said] = await tracking.apply(traced)
+    assert (said.topic, said.type) == ("complaints.lifecycle.v1", "ma.chikaya.case.received.v1")
+    assert (said.traceparent, said.data.cause) == ("00-1-2-01", cause.id)
+
+
+async def test_follow_ups_go_to_desk_or_to_the_administrations_own_inbox(tracking, make):
+    await tracking.list("onee", own_system=True)
+    await tracking.list("habous", own_system=False)
+    await tracking.apply(make.submitted(), make.routed("onee"))
+    [_, own] = await tracking.apply(make.supplement())
+    assert (own.topic, own.extensions) == ("administration.onee.inbox.v1", {"administration": "onee"})
+    other = make.another(2)
+    await tracking.apply(other.submitted(), other.routed("habous"))
+    [_, shared] = await tracking.apply(other.supplement())
+    assert (shared.topic, shared.extensions) == ("administration.desk.inbox.v1", {"administration": "habous"})
+
+
+async def test_an_administration_that_the_catalogue_does_not_know_yet_is_told_where_its_dossier_lies(tracking, make):
+    await tracking.apply(make.submitted(), make.routed("onee"))
+    [_, told] = await tracking.apply(make.supplement())
+    assert told.topic == "administration.onee.inbox.v1"
+
+
+async def test_an_administration_that_moves_is_told_where_it_reads_now(tracking, make):
+    await tracking.list("onee", own_system=True)
+    await tracking.apply(make.submitted(), make.routed("onee"))
+    await tracking.list("onee", own_system=False, version=2)
+    [_, told] = await tracking.apply(make.supplement())
+    assert told.topic == "administration.desk.inbox.v1"
+
+
+async def test_kafka_away_loses_nothing(tracking, make):
+    tracking.publisher.fail = DependencyDown("away")
+    batch = [make.submitted(), make.answer(at=2), make.routed()]
+    with pytest.raises(DependencyDown):
+        await tracking.handlers.apply(batch)
+    tracking.publisher.fail = None
+    said = await tracking.apply(*batch)
+    assert [e.data.short_name() for e in said] == ["received", "routed", "answered"]
+    assert {e.id for e in await tracking.apply(*batch)} == {e.id for e in said}
+
+
+async def test_nothing_personal_is_said_on_topics_that_are_kept_for_ever(tracking, make):
+    said = await tracking.apply(
+        make.submitted(), make.triaged(), make.clarification(), make.reply(), make.supplement(at=7),
+        make.routed(number=3, at=8), make.ask(at=9), make.reply(at=10), make.answer(at=11), make.reopen(at=12),
+    )  # fmt: skip
+    kept = [e for e in said if isinstance(e.data, CaseEvent)]
+    assert len(kept) == 10
+    for event in kept:
+        text = event.data.model_dump_json()
+        assert not any(word in text for word in ("Orangers", "dangereux", "lampadaire", "Idrissi", "+212"))
+
+
+async def test_outcomes_of_notices_are_kept(tracking, make):
+    skipped = NoticeSkipped(
+        complaint_id=make.complaint_id, event="e", notice="receipt", by="sms", language="fr", at=make.day(1),
+        reason="no-address",
+    )  # fmt: skip
+    await tracking.handlers.note([Event("o1", "/notification", make.day(1), skipped, topics.OUTCOMES.name)])
+    assert await tracking.cases.notices(make.complaint_id) == [skipped]
+
+
+# -- the clock
+
+
+async def test_the_clock_says_each_thing_exactly_once(tracking, make):
+    await tracking.apply(make.submitted(), make.routed())
+    said = []
+    for day in range(0, 100, 3):
+        for _ in range(2):  # two instances, or a period that comes again before the first request is read
+            said += (await tracking.tick(make.day(day)))[1]
+    kept = [e for e in said if isinstance(e.data, CaseEvent)]
+    assert [e.data.short_name() for e in kept] == ["deadline-warned", "deadline-breached"]
+    follow_ups = [e.data.kind for e in said if isinstance(e.data, DossierFollowUp)]
+    assert follow_ups == ["deadline-warned", "deadline-breached"]
+
+
+async def test_what_the_clock_asks_has_the_same_id_each_time(tracking, make):
+    await tracking.apply(make.submitted())
+    tracking.now = make.day(80)
+    await tracking.clock.tick()
+    first = [e.id for e in tracking.publisher.events if isinstance(e.data, ClockReached)]
+    tracking.now += timedelta(seconds=30)
+    tracking.publisher.events.clear()
+    await tracking.clock.tick()
+    assert [e.id for e in tracking.publisher.events] == first
+    assert {e.data.threshold for e in tracking.publisher.events} == {
+        "relay-breached", "answer-warned", "answer-breached",
+    }  # fmt: skip
+    assert tracking.publisher.events[0].topic in {model.TOPIC.name for model in ALL.values()}
+
+
+async def test_an_answered_case_is_closed_by_the_clock(tracking, make):
+    await tracking.apply(make.submitted(), make.routed(), make.answer(at=5))
+    assert (await tracking.tick(make.day(30)))[0] == []
+    _, said = await tracking.tick(make.day(40))
+    assert [e.data.short_name() for e in said if isinstance(e.data, CaseEvent)] == ["closed"]
+    assert (await tracking.tick(make.day(41)))[0] == []
+
+
+async def test_the_clock_looks_at_nothing_that_waits_for_the_citizen(tracking, make):
+    await tracking.apply(make.submitted(), make.routed(), make.ask())
+    assert (await tracking.tick(make.day(400)))[0] == []
