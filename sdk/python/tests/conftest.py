@@ -1,5 +1,6 @@
 """A real broker, provisioned from the table of topics: each user has only its own rights."""
 
+import asyncio
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from chikaya_contracts import envelope, ids, messages
 from chikaya_contracts.envelope import Event, Message
 from chikaya_contracts.messages.administration import DossierFollowUp
@@ -124,6 +126,20 @@ class Chikaya:
         finally:
             await consumer.stop()
         return found
+
+    async def handled(self, group: str, count: int) -> None:
+        """Returns when a consumer group has committed `count` records in all."""
+        admin = AIOKafkaAdminClient(**self.place.options())
+        await admin.start()
+        try:
+            async with asyncio.timeout(20):
+                while True:
+                    offsets = await admin.list_consumer_group_offsets(group)
+                    if sum(max(0, one.offset) for one in offsets.values()) == count:
+                        return
+                    await asyncio.sleep(0.02)
+        finally:
+            await admin.close()
 
 
 @pytest.fixture(scope="session")

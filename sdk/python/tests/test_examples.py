@@ -201,7 +201,7 @@ async def test_an_administration(place, chikaya, dossier, tmp_path, slug, exampl
     async with running(*command, cwd=tmp_path, **env) as administration:
         said = {await line(administration), await line(administration)}
         assert said == {"answered 20260000000120", "answered 20260000000121"}
-        await asyncio.sleep(0.5)  # the commit that follows what it said
+        await chikaya.handled(f"{slug}.inbox", 5)
         administration.send_signal(signal.SIGTERM)
         await asyncio.wait_for(administration.wait(), 20)
     await chikaya.write(sent[2])
