@@ -270,12 +270,21 @@ def memory() -> SimpleNamespace:
     )  # fmt: skip
 
 
+_ports = iter(range(23_600 + os.getpid() % 300, 24_000))
+
+
 def _free_port() -> int:
-    for port in range(23_600 + os.getpid() % 300, 24_000):
+    for port in _ports:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
     raise RuntimeError("no free port between 23600 and 24000")
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives ports that nothing listens on."""
+    return _free_port
 
 
 @pytest.fixture(scope="session")

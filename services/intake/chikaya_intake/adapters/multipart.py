@@ -55,7 +55,7 @@ class _Parts:
             self._inside = True
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._inside:
+        if self._inside and end > start:
             self.pieces.append(data[start:end])
 
     def _part_ends(self) -> None:
