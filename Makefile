@@ -3,7 +3,7 @@
 PYTHON3 ?= python3
 PORT_OFFSET ?= 0
 KAFKA_NODES ?= 1
-UV_VERSION := 0.13.8
+UV_VERSION := 0.13.9
 
 UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.local/uv/bin/uv)
 PYTHON := .venv/bin/python

@@ -105,7 +105,7 @@ class ConsumerRun:
         )
 
         async def consume(message: KafkaMessage) -> None:
-            await self.process(message.raw_message)  # type: ignore[arg-type]
+            await self.process(message.raw_message)
 
         subscriber(consume)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chikaya_contracts.topics import SERVICES, Topic, expand
 from confluent_kafka import KafkaError, KafkaException
@@ -24,6 +25,7 @@ from confluent_kafka.admin import (
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
 from pydantic import SecretStr
@@ -58,7 +60,7 @@ class AdminSettings(ServiceSettings):
 
 def admin_client(settings: ServiceSettings) -> AdminClient:
     """An administration client of confluent-kafka, which alone speaks SCRAM and ACL administration."""
-    config = {
+    config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_bootstrap,
         "security.protocol": settings.kafka_security,
         "log_level": 0,
@@ -128,12 +130,14 @@ def plan(admin: AdminClient, administrations: Sequence[str], channels: Sequence[
         }
         if differences:
             differing.append((resource.name, differences))
+    any_name: Any = None  # which the library's own types do not know
     anything = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        ResourceType.ANY, any_name, ResourcePatternType.ANY, any_name, any_name, AclOperation.ANY, AclPermissionType.ANY
     )
     present_rights = set(admin.describe_acls(anything, request_timeout=TIMEOUT_S).result(TIMEOUT_S))
     who = principals(administrations, channels)
-    users = admin.describe_user_scram_credentials().result(TIMEOUT_S)
+    described: Any = admin.describe_user_scram_credentials()
+    users = described.result(TIMEOUT_S)
     return Plan(
         topics=missing,
         settings=tuple(differing),
@@ -184,7 +188,9 @@ def apply(
     if todo.users:
         progress(f"{len(todo.users)} users")
         scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
-        upserts = [UserScramCredentialUpsertion(name, scram, password=passwords[name].encode()) for name in todo.users]
+        upserts: list[UserScramCredentialAlteration] = [
+            UserScramCredentialUpsertion(name, scram, password=passwords[name].encode()) for name in todo.users
+        ]
         for future in admin.alter_user_scram_credentials(upserts).values():
             _settled(future)
         _wait_for_sign_in(settings, todo.users[-1], passwords[todo.users[-1]])

@@ -29,7 +29,7 @@ LABELS: dict[str, tuple[str, str]] = {
 }
 
 _MESSAGES: dict[str, tuple[str, str]] = {
-    "missing": ("{fr} est obligatoire.", "{ar}: هذه الخانة إلزامية."),
+    "missing": ("{fr} : cette information est obligatoire.", "{ar}: هذه الخانة إلزامية."),
     "string_too_short": ("{fr} : au moins {min_length} caractères.", "{ar}: {min_length} أحرف على الأقل."),
     "string_too_long": ("{fr} : au plus {max_length} caractères.", "{ar}: {max_length} حرفا على الأكثر."),
     "too_long": ("{fr} : au plus {max_length}.", "{ar}: {max_length} على الأكثر."),

@@ -124,7 +124,7 @@ class Pages:
             as_json = handlers[kind]
 
             async def handle(request: Request, error: Exception) -> Response:
-                response: Response = await as_json(request, error)  # type: ignore[misc]
+                response: Response = await as_json(request, error)
                 plain = type(error).response is Problem.response if isinstance(error, Problem) else True
                 if not plain or "text/html" not in request.headers.get("accept", ""):
                     return response
