@@ -1,0 +1,1 @@
+"""Decides who is told what, when, by which means, in which language, and keeps proof of it."""

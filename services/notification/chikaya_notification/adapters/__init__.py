@@ -1,0 +1,1 @@
+"""What notification needs of the outside: Mongo, SMTP, the SMS gateway."""

@@ -1,0 +1,37 @@
+"""Settings of notification; the common ones are in `chikaya_servicekit.settings`."""
+
+from typing import ClassVar, Literal
+
+from chikaya_servicekit.settings import MongoSettings, ServiceSettings
+from chikaya_servicekit.staff import StaffSettings
+from pydantic import Field, SecretStr
+
+from .domain.wording import LONGEST_PORTAL_URL
+
+
+class Settings(ServiceSettings, MongoSettings, StaffSettings):
+    """From the environment, prefix `CHIKAYA_`."""
+
+    SERVICE: ClassVar[str] = "notification"
+
+    port: int = Field(8004, description="Port to listen on.")
+    mongo_database: str = Field("notification", description="The service's own database.")
+    smtp_host: str = Field("127.0.0.1", description="The mail server.")
+    smtp_port: int = Field(8026, description="Its port.")
+    smtp_tls: Literal["none", "starttls", "tls"] = Field("none", description="How the connection is encrypted.")
+    smtp_user: str = Field("", description="Who signs in to the mail server; empty for nobody.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="That user's password.")
+    mail_from: str = Field(
+        "Chikaya <ne-pas-repondre@chikaya.local>",
+        pattern=r"^[^<>]*<?[^<>@\s]+@[^<>@\s]+>?$",
+        description="Who mails are from; the domain ends their Message-Ids too.",
+    )
+    mails_at_once: int = Field(4, ge=1, le=50, description="Connections to the mail server, each used for many mails.")
+    sms_url: str = Field("http://127.0.0.1:8025/sms", description="The SMS gateway.")
+    sms_token: SecretStr = Field(description="Bearer token that the gateway asks for.")
+    sms_at_once: int = Field(8, ge=1, le=50, description="Requests to the gateway at the same time.")
+    portal_url: str = Field(
+        "http://127.0.0.1:8000",
+        max_length=LONGEST_PORTAL_URL,
+        description="The portal's address, for links; short, since an Arabic SMS has 134 characters in all.",
+    )
