@@ -11,7 +11,8 @@ from ..topics import Topic
 
 
 class Attachment(BaseModel):
-    """A file beside the complaint; the content stays in intake, behind links that expire. `size` in bytes."""
+    """A file beside the complaint; the content stays in intake. `size` in bytes; `url` is a signed link that expires,
+    and opens for whoever holds it, so that an administration needs no account at intake."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -20,6 +21,7 @@ class Attachment(BaseModel):
     media_type: str
     size: int
     sha256: str
+    url: str | None = None
 
 
 class ComplaintSubmitted(Message):
