@@ -6,11 +6,14 @@ from faststream.security import BaseSecurity, SASLScram512
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+FROM_ENVIRONMENT = SettingsConfigDict(env_prefix="CHIKAYA_", extra="ignore", frozen=True)
+"""Of everything that is mixed into settings: with several bases, it is the last one's that holds."""
+
 
 class ServiceSettings(BaseSettings):
     """The common part. `SERVICE` names the process in logs, metrics, topics and consumer groups."""
 
-    model_config = SettingsConfigDict(env_prefix="CHIKAYA_", extra="ignore", frozen=True)
+    model_config = FROM_ENVIRONMENT
 
     SERVICE: ClassVar[str]
 
@@ -60,6 +63,8 @@ class ServiceSettings(BaseSettings):
 
 class MongoSettings(BaseSettings):
     """Mixed in where a process has a database of its own."""
+
+    model_config = FROM_ENVIRONMENT
 
     mongo_uri: SecretStr = Field(
         SecretStr("mongodb://127.0.0.1:27017/?directConnection=true"),

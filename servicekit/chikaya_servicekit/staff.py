@@ -38,6 +38,7 @@ from pydantic_settings import BaseSettings
 from starlette.responses import Response
 
 from .http import Problem
+from .settings import FROM_ENVIRONMENT
 
 with warnings.catch_warnings():
     # authlib announces that it will move to httpx2; until then it works with the httpx that everything here uses.
@@ -71,6 +72,8 @@ bearer = HTTPBearer(auto_error=False, description="An access token of the OpenID
 
 class StaffSettings(BaseSettings):
     """Mixed in where a process has staff pages or staff APIs."""
+
+    model_config = FROM_ENVIRONMENT
 
     oidc_issuer: str = Field("http://127.0.0.1:8027", description="The OpenID provider, as its tokens name it.")
     oidc_client_id: str = Field(description="This process's client at the provider.")

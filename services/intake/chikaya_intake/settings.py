@@ -6,13 +6,10 @@ from typing import ClassVar
 from chikaya_servicekit.settings import MongoSettings, ServiceSettings
 from chikaya_servicekit.staff import StaffSettings
 from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
 
 
 class DatabaseSettings(MongoSettings):
     """Intake's own database: all that the `chikaya channels` command needs."""
-
-    model_config = SettingsConfigDict(env_prefix="CHIKAYA_", extra="ignore", frozen=True)
 
     mongo_database: str = Field(default="intake", description="The service's own database.")
 
