@@ -102,6 +102,7 @@ PROGRAMS: tuple[Program, ...] = (
         kafka="intake",
         mongo="intake",
         staff=True,
+        staff=True,
         secrets=("access_code_secret", "verifier_key", "attachment_link_secret"),
     ),
     Program(

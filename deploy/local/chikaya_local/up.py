@@ -12,6 +12,7 @@ from types import FrameType
 from rich.table import Table
 
 from chikaya_local.bootstrap import bring_up
+from chikaya_local.demonstration import demonstrate
 from chikaya_local.errors import CannotStart
 from chikaya_local.programs import Ports
 from chikaya_local.report import Report
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, leave)
     code = 0
     try:
-        bring_up(stack)
+        bring_up(stack, demonstrate=demonstrate)
         _welcome(stack, time.monotonic() - begun)
         stack.stopping.wait()
     except KeyboardInterrupt:
