@@ -23,14 +23,17 @@ import typer
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 ADMINISTRATIONS = Path(__file__).parent / "data" / "administrations.csv"
-SOURCES = [Path(__file__), *(Path(__file__).parent / "domain" / f"{name}.py" for name in ("features", "normalise"))]
+SOURCES = [
+    Path(__file__),
+    *(Path(__file__).parent / "domain" / f"{name}.py" for name in ("classifier", "features", "normalise")),
+]
 
 PARAMETERS: dict[str, float] = {
-    "ridge": 0.3,
-    "phrase_weight": 2.0,
+    "ridge": 1.0,
+    "phrase_weight": 3.0,
     "route_precision": 0.95,
     "inadmissible_precision": 0.97,
-    "support": 30,
+    "support": 20,
 }
 """`phrase_weight`: how much a phrase of the lexicon counts beside a text. `support`: the fewest leave-one-out
 predictions that a threshold may rest on."""
@@ -84,6 +87,8 @@ def examples(corpus: Path = CORPUS) -> list[Example]:
 def _competence() -> Iterator[tuple[str, str]]:
     with ADMINISTRATIONS.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
+            if row["kind"] == "commune":  # all communes share one label: the place says which it is
+                continue
             for part in (*re.split(r"[,:;]", row["competence"]), row["name_fr"], row["name_ar"]):
                 if part.strip():
                     yield row["slug"], part.strip()
@@ -104,7 +109,7 @@ def train(out: Path, corpus: Path = CORPUS) -> dict[str, Any]:
 def _train(out: Path, corpus: Path) -> dict[str, Any]:
     import numpy as np
 
-    from chikaya_routing.domain.classifier import FORMAT
+    from chikaya_routing.domain.classifier import FORMAT, sureness
     from chikaya_routing.domain.features import Features, tokens
 
     given = examples(corpus)
@@ -126,7 +131,10 @@ def _train(out: Path, corpus: Path) -> dict[str, Any]:
 
     target = fitted["target"]
     texts = [given[i] for i in _chosen(given)["target"] if not given[i].phrase]
-    thresholds = _thresholds(target)
+    sure = sureness(target.probabilities, np.array([len(found) for found in tokenised[: len(texts)]]))
+    slope, offset = _reliability(sure, target.right)
+    confidence = 1 / (1 + np.exp(-(slope * sure + offset)))
+    thresholds = _thresholds(target, confidence)
     content_hash = corpus_hash(corpus)
     metadata: dict[str, Any] = {
         "format": FORMAT,
@@ -134,8 +142,9 @@ def _train(out: Path, corpus: Path) -> dict[str, Any]:
         "training_hash": content_hash,
         "parameters": PARAMETERS,
         "labels": {head: list(fit.labels) for head, fit in fitted.items()},
+        "reliability": [slope, offset],
         "thresholds": thresholds,
-        "metrics": _metrics(target, texts, thresholds)
+        "metrics": _metrics(target, texts, confidence, thresholds)
         | {f"{head}_accuracy": round(float(fitted[head].right.mean()), 4) for head in ("language", "nature")},
     }
     _save(
@@ -216,14 +225,26 @@ def _kind(label: str) -> Literal["route", "inadmissible", "triage"]:
     return "triage" if label.startswith("triage:") else "route"
 
 
-def _thresholds(target: _Head) -> dict[str, float]:
-    """For each thing that the machine may do alone, the probability from which it is right often enough."""
+def _reliability(sure: Any, right: Any) -> tuple[float, float]:
+    """Slope and offset of the logistic curve from the log-odds of the first label to how often it is right."""
+    import numpy as np
+    from scipy.optimize import minimize
+
+    def surprise(curve: Any) -> float:
+        logits = curve[0] * sure + curve[1]
+        return float(np.logaddexp(0, np.where(right, -logits, logits)).mean())
+
+    slope, offset = minimize(surprise, [1.0, 0.0], method="Nelder-Mead").x
+    return round(float(slope), 4), round(float(offset), 4)
+
+
+def _thresholds(target: _Head, confidence: Any) -> dict[str, float]:
+    """For each thing that the machine may do alone, the confidence from which it is right often enough."""
     import numpy as np
 
     kinds = np.array([_kind(label) for label in target.labels])[target.probabilities.argmax(axis=1)]
-    best = target.probabilities.max(axis=1)
     return {
-        kind: _threshold(best[kinds == kind], target.right[kinds == kind], PARAMETERS[f"{kind}_precision"])
+        kind: _threshold(confidence[kinds == kind], target.right[kinds == kind], PARAMETERS[f"{kind}_precision"])
         for kind in ("route", "inadmissible")
     }
 
@@ -237,16 +258,16 @@ def _threshold(best: Any, right: Any, precision: float) -> float:
     return round(float(best[order][enough[-1]]), 4) if len(enough) else NO_THRESHOLD
 
 
-def _metrics(target: _Head, texts: Sequence[Example], thresholds: dict[str, float]) -> dict[str, Any]:
+def _metrics(target: _Head, texts: Sequence[Example], confidence: Any, thresholds: dict[str, float]) -> dict[str, Any]:
     """Leave-one-out figures of the target head, over all and by language."""
     import numpy as np
 
     right = target.right
     in_three = (np.argsort(-target.probabilities, axis=1)[:, :3] == target.truth[:, None]).any(axis=1)
     kinds = np.array([_kind(label) for label in target.labels])
-    best, predicted = target.probabilities.max(axis=1), kinds[target.probabilities.argmax(axis=1)]
-    routed = (predicted == "route") & (best >= thresholds["route"])
-    rejected = (predicted == "inadmissible") & (best >= thresholds["inadmissible"])
+    predicted = kinds[target.probabilities.argmax(axis=1)]
+    routed = (predicted == "route") & (confidence >= thresholds["route"])
+    rejected = (predicted == "inadmissible") & (confidence >= thresholds["inadmissible"])
     out_of_scope = kinds[target.truth] != "route"
     languages = np.array([example.language for example in texts])
 
@@ -282,9 +303,20 @@ def _save(out: Path, **arrays: Any) -> None:
     partial.replace(out)
 
 
+def cached(models: Path, corpus: Path = CORPUS) -> Path:
+    """The artefact of the present inputs in the folder `models`, trained now if it is not there yet."""
+    path = models / f"{corpus_hash(corpus)}.npz"
+    if not path.exists():
+        train(path, corpus)
+    return path
+
+
 def main(
     out: Annotated[Path | None, typer.Option(help="Where to write the artefact.")] = None,
     corpus: Annotated[Path, typer.Option(help="Folder of training CSV files.")] = CORPUS,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of artefacts by hash: train only if needed, print the path.")
+    ] = None,
     print_hash: Annotated[
         bool, typer.Option("--print-hash", help="Print the hash of the inputs; train nothing.")
     ] = False,
@@ -293,8 +325,11 @@ def main(
     if print_hash:
         print(corpus_hash(corpus))
         return
+    if cache is not None:
+        print(cached(cache, corpus))
+        return
     if out is None:
-        raise typer.BadParameter("--out is needed, or --print-hash")
+        raise typer.BadParameter("--out, --cache or --print-hash is needed")
     metadata = train(out, corpus)
     json.dump({"artefact": str(out), **metadata["metrics"], "thresholds": metadata["thresholds"]}, sys.stdout, indent=2)
     print()

@@ -20,6 +20,10 @@ from chikaya_routing.domain.features import Features, tokens
 FORMAT = 1
 HEADS = ("target", "language", "nature")
 
+USUAL_WORDS = 20
+LENGTH_POWER = 0.5
+"""A long text names more administrations that are not competent, so that the same evidence means less."""
+
 Vector = NDArray[np.float32]
 
 
@@ -29,11 +33,17 @@ class ModelUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the model says of one text: a probability for every label of each head."""
+    """What the model says of one text: a probability for every label of each head.
+
+    `confidence` is how often the model is right where it is as sure of its first target as here; `known` says whether
+    it has met any of the words before; `ids` and `values` are the n-grams that it read.
+    """
 
     tokens: tuple[str, ...]
-    known: float
-    """Share of the words that hold at least one telling n-gram of the vocabulary, 0 to 1."""
+    ids: NDArray[np.int32]
+    values: Vector
+    known: bool
+    confidence: float
     target: Vector
     language: Vector
     nature: Vector
@@ -52,6 +62,8 @@ class Model:
     bias: Vector
     labels: dict[str, tuple[str, ...]]
     thresholds: dict[str, float]
+    reliability: tuple[float, float]
+    """Slope and offset, in log-odds, from how sure the target head is to how often it is right."""
     metadata: dict[str, Any]
 
     @property
@@ -78,26 +90,28 @@ class Model:
         except (OSError, ValueError, KeyError) as error:
             raise ModelUnreadable(f"{path}: {error}") from error
         labels = {head: tuple(metadata["labels"][head]) for head in HEADS}
-        return cls(features, weights, bias, labels, dict(metadata["thresholds"]), metadata)
+        slope, offset = metadata["reliability"]
+        return cls(features, weights, bias, labels, dict(metadata["thresholds"]), (slope, offset), metadata)
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What the model says of each text. Total: any string gives a reading."""
-        tokenised = [tokens(text) for text in texts]
-        logits = self.features.matrix(tokenised) @ self.weights + self.bias
+        if not texts:
+            return []
+        tokenised = [tuple(tokens(text)) for text in texts]
+        rows = [self.features.row(found) for found in tokenised]
+        logits = self.features.stack(rows) @ self.weights + self.bias
         heads, start = [], 0
         for head in HEADS:
             end = start + len(self.labels[head])
             heads.append(_softmax(logits[:, start:end]))
             start = end
+        slope, offset = self.reliability
+        sure = sureness(heads[0], np.array([len(found) for found in tokenised]))
+        confidence = 1 / (1 + np.exp(-(slope * sure + offset)))
         return [
-            Reading(tuple(found), self._known(found), target, language, nature)
-            for found, target, language, nature in zip(tokenised, *heads, strict=True)
+            Reading(found, ids, values, self.features.has_word(ids), float(confident), *by_head)
+            for found, (ids, values), confident, *by_head in zip(tokenised, rows, confidence, *heads, strict=True)
         ]
-
-    def _known(self, found: Sequence[str]) -> float:
-        if not found:
-            return 0.0
-        return sum(f"w{word}" in self.features.vocabulary for word in found) / len(found)
 
     def reasons(self, reading: Reading, label: str, most: int = 8) -> tuple[tuple[str, float], ...]:
         """The words of a text that spoke for `label`, weightiest first, each with its share of the evidence.
@@ -105,17 +119,19 @@ class Model:
         The words are the citizen's own and can be personal: they belong in routing's store, on no topic.
         """
         column = self.labels["target"].index(label)
-        ids, values = self.features.row(reading.tokens)
+        ids, values = reading.ids, reading.values
         if not len(ids):
             return ()
         by_word, pairs = self.features.ids(reading.tokens)
+        met = np.searchsorted(ids, np.concatenate([*by_word, pairs]))
         # An n-gram that occurs in several words counts for each of them in equal parts.
-        occurrences = np.bincount(np.searchsorted(ids, np.concatenate([*by_word, pairs])), minlength=len(ids))
-        evidence = values * self.weights[ids, column] / np.maximum(occurrences, 1)
+        evidence = values * self.weights[ids, column] / np.maximum(np.bincount(met, minlength=len(ids)), 1)
+        owners = np.repeat(np.arange(len(by_word)), [len(of_word) for of_word in by_word])
+        sums = np.bincount(owners, weights=evidence[met[: len(owners)]], minlength=len(by_word))
         weight: dict[str, float] = {}
-        for word, of_word in zip(reading.tokens, by_word, strict=True):
+        for word, value in zip(reading.tokens, sums.tolist(), strict=True):
             if word != "0":
-                weight[word] = weight.get(word, 0.0) + float(evidence[np.searchsorted(ids, of_word)].sum())
+                weight[word] = weight.get(word, 0.0) + value
         total = sum(value for value in weight.values() if value > 0)
         if total <= 0:
             return ()
@@ -125,6 +141,17 @@ class Model:
         return tuple((word, round(share, 4)) for word, share in ranked[:most])
 
 
-def _softmax(logits: Vector) -> Vector:
+def sureness(target: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:
+    """For each text, the log-odds of the first label of `target`, drawn towards even as the text is longer.
+
+    `target` holds probabilities, one row a text; `lengths` its number of words.
+    """
+    flatter = ((np.maximum(lengths, 1) / USUAL_WORDS) ** -LENGTH_POWER)[:, None]
+    best = _softmax(np.log(target.astype(np.float64) + 1e-9) * flatter).max(axis=1).astype(np.float64)
+    best = np.clip(best, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(best / (1 - best)), dtype=np.float64)
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float32)
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

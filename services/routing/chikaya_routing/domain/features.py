@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def word_keys(word: str) -> list[str]:
 
 def pair_keys(found: Sequence[str]) -> list[str]:
     """The pairs of neighbouring words, in order."""
-    return [f"w{first} {second}" for first, second in zip(found, found[1:], strict=False)]
+    return [f"w{first} {second}" for first, second in pairwise(found)]
 
 
 @dataclass(slots=True)
@@ -120,9 +121,16 @@ class Features:
             values /= np.sqrt(total)
         return ids.astype(np.int32), values.astype(np.float32)
 
+    def has_word(self, ids: Ids) -> bool:
+        """Whether a row holds a whole word or a pair of words, not only pieces of some."""
+        return bool(len(ids)) and int(ids[-1]) >= self._bounds[1]
+
     def matrix(self, tokenised: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """One row a text, one column an n-gram."""
-        rows = [self.row(found) for found in tokenised]
+        return self.stack([self.row(found) for found in tokenised])
+
+    def stack(self, rows: Sequence[tuple[Ids, NDArray[np.float32]]]) -> sparse.csr_matrix:
+        """Rows as one matrix."""
         ends = np.cumsum([0, *(len(ids) for ids, _ in rows)])
         indices = np.concatenate([ids for ids, _ in rows]) if rows else np.empty(0, np.int32)
         values = np.concatenate([v for _, v in rows]) if rows else np.empty(0, np.float32)

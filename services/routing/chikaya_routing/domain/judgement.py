@@ -7,10 +7,13 @@ goes to triage with the three likeliest outcomes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chikaya_routing.domain.classifier import Model, Reading
 from chikaya_routing.domain.language import LanguageGuess, identify
@@ -61,8 +64,8 @@ class Judgement:
     """One outcome, with all that explains it.
 
     Exactly one of `administration` (routed) and `reason` (triage, inadmissible) is set. `alternatives` are the three
-    likeliest outcomes, likeliest first; `probability` is the calibrated probability of the first. `words` are the
-    citizen's own words that weighed most for it, each with its share: they can be personal and stay in routing's store.
+    likeliest outcomes, likeliest first; `probability` is that of the first. `words` are the citizen's own words that
+    weighed most for the model's first label, each with its share: they can be personal and stay in routing's store.
     """
 
     outcome: Outcome
@@ -81,34 +84,37 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one submission before it is decided. `targets` has a probability for every label."""
+    """What is known of one submission before it is decided.
+
+    `targets` has a probability for every label; `confidence` is how often a first label as sure as here is right.
+    """
 
     targets: Mapping[str, float]
+    confidence: float
     language: LanguageGuess
     place: Place
     letters: int
-    known: float
-    """Share of the words that the model has met before, 0 to 1."""
+    known: bool
+    """Whether the model has met any of the words before."""
 
 
 def decide(evidence: Evidence, thresholds: Mapping[str, float]) -> tuple[Outcome, str]:
     """The outcome, and what it is about: a slug if routed, else the reason.
 
-    `thresholds` holds, for `route` and `inadmissible`, the probability from which the machine may decide alone.
+    `thresholds` holds, for `route` and `inadmissible`, the confidence from which the machine may decide alone.
     """
     if not _readable(evidence):
         return "triage", "not-understood"
     label = max(evidence.targets, key=lambda name: evidence.targets[name])
-    probability = evidence.targets[label]
     kind, _, reason = label.partition(":")
     if kind == "triage":
         return "triage", reason
     if kind == "inadmissible":
-        return ("inadmissible", reason) if probability >= thresholds["inadmissible"] else ("triage", "unsure")
+        return ("inadmissible", reason) if evidence.confidence >= thresholds["inadmissible"] else ("triage", "unsure")
     if label == LOCAL and evidence.place.certainty != "commune":
         # Whichever commune it is, it cannot be known: asking for the place is what helps the citizen most.
         return "triage", "place-missing"
-    if probability < thresholds["route"]:
+    if evidence.confidence < thresholds["route"]:
         return "triage", "unsure"
     return "routed", _slug(label, evidence.place)
 
@@ -119,7 +125,7 @@ def _readable(evidence: Evidence) -> bool:
         return False
     if evidence.language.language == "other" and evidence.language.confidence >= FOREIGN_CONFIDENCE:
         return False
-    return evidence.known > 0
+    return evidence.known
 
 
 def _slug(label: str, place: Place) -> str:
@@ -130,10 +136,18 @@ def _slug(label: str, place: Place) -> str:
 
 
 def alternatives(evidence: Evidence, wished: str = "", most: int = SHOWN_ALTERNATIVES) -> tuple[Alternative, ...]:
-    """The likeliest outcomes. The administration wished moves up where it is about as likely as another."""
+    """The likeliest outcomes. The administration wished moves up where it is about as likely as another.
+
+    The model's first label has the confidence as its probability; the others share what that leaves.
+    """
     favoured = {label: p * (WISH_FACTOR if label == wished else 1.0) for label, p in evidence.targets.items()}
     ranked = sorted(favoured, key=lambda label: (-favoured[label], label))[:most]
-    return tuple(Alternative(_slug(label, evidence.place), round(evidence.targets[label], 4)) for label in ranked)
+    first = max(evidence.targets, key=lambda label: evidence.targets[label])
+    left = max(1 - evidence.targets[first], 1e-9)
+    shown = {
+        label: min(evidence.confidence, (1 - evidence.confidence) * evidence.targets[label] / left) for label in ranked
+    } | {first: evidence.confidence}
+    return tuple(Alternative(_slug(label, evidence.place), round(shown[label], 4)) for label in ranked)
 
 
 @dataclass(slots=True)
@@ -171,18 +185,20 @@ class Classifier:
         language = identify(submission.text, _named(self.model.labels["language"], reading.language))
         letters = sum(len(word) for word in reading.tokens if word != "0")
         place = self.gazetteer.find(submission.text, submission.place)
-        evidence = Evidence(named, language, place, letters, reading.known)
+        evidence = Evidence(named, reading.confidence, language, place, letters, reading.known)
         outcome, subject = decide(evidence, {**self.model.thresholds, **self.thresholds})
-        ranked = alternatives(evidence, submission.wished)
-        if outcome != "triage" or subject == "not-understood":
-            ranked = _with_first(ranked, subject if outcome == "routed" else f"{outcome}:{subject}")
         best = max(named, key=lambda label: named[label])
+        # What is decided without the model, by script or length, is certain and has no alternative.
+        if subject == "not-understood" and best != "triage:not-understood":
+            ranked: tuple[Alternative, ...] = (Alternative("triage:not-understood", 1.0),)
+        else:
+            ranked = alternatives(evidence, submission.wished if subject == "unsure" else "")
         nature, nature_probability = self._nature(reading, submission.nature)
         return Judgement(
             outcome=outcome,
             administration=subject if outcome == "routed" else None,
             reason=None if outcome == "routed" else cast(TriageReason | InadmissibleReason, subject),
-            probability=round(named[best], 4),
+            probability=ranked[0].probability,
             alternatives=ranked,
             language=language,
             nature=nature,
@@ -200,14 +216,5 @@ class Classifier:
         return cast(Nature, chosen), round(named.get(chosen, 0.0), 4)
 
 
-def _named(labels: Sequence[str], probabilities: Sequence[float] | object) -> dict[str, float]:
-    tolist = cast(Callable[[], list[float]], getattr(probabilities, "tolist", None))
-    return dict(zip(labels, tolist() if tolist else cast(Sequence[float], probabilities), strict=True))
-
-
-def _with_first(ranked: tuple[Alternative, ...], target: str) -> tuple[Alternative, ...]:
-    """`ranked` led by what was decided, so that the list shown never contradicts the outcome."""
-    if ranked and ranked[0].target == target:
-        return ranked
-    probability = next((a.probability for a in ranked if a.target == target), 0.0)
-    return (Alternative(target, probability), *(a for a in ranked if a.target != target))[:SHOWN_ALTERNATIVES]
+def _named(labels: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, float]:
+    return dict(zip(labels, probabilities.tolist(), strict=True))

@@ -7,8 +7,10 @@ what shares a script: standard Arabic and Darija, French and Darija in Latin let
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast, get_args
 
 Language = Literal["fr", "ar", "ary_Arab", "ary_Latn", "mixed", "en", "zgh", "other"]
@@ -55,20 +57,27 @@ class Scripts:
 
 def scripts(text: str) -> Scripts:
     """Counts the letters at the beginning of `text` by script."""
-    latin = arabic = tifinagh = elsewhere = foreign = 0
-    for letter in unicodedata.normalize("NFC", text[:READ_CHARACTERS]):
-        code = ord(letter)
-        if letter in _FOREIGN_LETTERS or letter.lower() in _FOREIGN_LETTERS:
-            foreign += 1
-        if code < 0x250 or 0x1E00 <= code < 0x1F00 or letter in "ɛɣ":
-            latin += letter.isalpha()
-        elif 0x600 <= code < 0x700 or 0x750 <= code < 0x780 or 0xFB50 <= code < 0xFE00 or 0xFE70 <= code < 0xFEFF:
-            arabic += letter.isalpha()
-        elif 0x2D30 <= code < 0x2D80:
-            tifinagh += 1
-        elif letter.isalpha():
-            elsewhere += 1
-    return Scripts(latin, arabic, tifinagh, elsewhere, foreign)
+    counts = Counter(map(_script, unicodedata.normalize("NFC", text[:READ_CHARACTERS])))
+    return Scripts(
+        latin=counts["latin"] + counts["foreign latin"],
+        arabic=counts["arabic"] + counts["foreign arabic"],
+        tifinagh=counts["tifinagh"],
+        elsewhere=counts["elsewhere"],
+        foreign=counts["foreign latin"] + counts["foreign arabic"] + counts["foreign sign"],
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _script(character: str) -> str:
+    code = ord(character)
+    foreign = "foreign " if character in _FOREIGN_LETTERS or character.lower() in _FOREIGN_LETTERS else ""
+    if not character.isalpha():
+        return "foreign sign" if foreign else ""
+    if code < 0x250 or 0x1E00 <= code < 0x1F00 or character in "ɛɣ":
+        return foreign + "latin"
+    if 0x600 <= code < 0x700 or 0x750 <= code < 0x780 or 0xFB50 <= code < 0xFE00 or 0xFE70 <= code < 0xFEFF:
+        return foreign + "arabic"
+    return "tifinagh" if 0x2D30 <= code < 0x2D80 else "elsewhere"
 
 
 def identify(text: str, by_model: Mapping[str, float]) -> LanguageGuess:

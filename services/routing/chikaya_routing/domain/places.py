@@ -142,9 +142,11 @@ def _readings(word: str) -> tuple[tuple[str, bool], ...]:
             if len(rest) > 3 and word[0] == "و" and rest[0] in "بفل":
                 forms.append((_fold(rest[1:]), True))
     else:
-        for article in ("el", "al", "l", "f", "d", "b"):
-            if word.startswith(article) and len(word) - len(article) >= 3:
-                forms.append((_fold(word[len(article) :]), article in ("f", "b")))
+        forms += [
+            (_fold(word[len(article) :]), article in ("f", "b"))
+            for article in ("el", "al", "l", "f", "d", "b")
+            if word.startswith(article) and len(word) - len(article) >= 3
+        ]
     return tuple(dict.fromkeys(forms))
 
 
@@ -154,9 +156,9 @@ def _folded(listed: str) -> frozenset[str]:
 
 # Words that say that a place name follows.
 _LOCATIVE = _folded(
-    "a à de d du f fi vers ville commune communale province prefecture secteur centre mdina mdint mdinat dial n in of at "
-    "city near from في ف من مدينة جماعة إقليم عمالة ناحية ضواحي نواحي ديال د جهة قيادة دائرة بمدينة بجماعة بإقليم بعمالة "
-    "لمدينة لجماعة دوار مركز حدا"
+    "a à de d du f fi vers ville commune communale province prefecture secteur centre mdina mdint mdinat dial n in of "
+    "at city near from في ف من مدينة جماعة إقليم عمالة ناحية ضواحي نواحي ديال د جهة قيادة دائرة بمدينة بجماعة "
+    "بإقليم بعمالة لمدينة لجماعة دوار مركز حدا"
 )
 _PROVINCIAL = _folded("province prefecture wilaya إقليم عمالة بإقليم بعمالة لإقليم ولاية بولاية")
 _COMMUNAL = _folded(
@@ -168,12 +170,13 @@ _DARIJA_AT = frozenset(["f", "fi", "dial", "mdint", "mdinat"])
 # Names that are also everyday words (dirty, enough, the new one, the palm trees, a first name…) or names in several
 # cities: taken for a place only where a place word or a written-on preposition says so.
 _EVERYDAY = _folded(
-    "sale safi hassan rima riah sahel mers tata assa zag tah had saka fifi jorf adar akka menara annakhil saiss hssaine "
-    "souani agdal smia mansoura nasr ksar kasba marsa ain oued isly sour tabia sbata anfa jebha charf zitoune batha "
-    "salmia massira inara takaddoum californie belvedere racine hamria targa tamaris rbat fas kech casa stat sla founti "
-    "anza branes jdida ljadida "
-    "الجديدة سلا آسفي أسفي المنارة النخيل حسان حصين الداخلة العيون الساحل السمارة الحاجب الجرف طاطا المرسى القصر المنصورة "
-    "التقدم النرجس إنارة السالمية الداوديات المحاميد المسيرة التشارك البيضاء فاس العرائش المضيق العزوزية الشرف الزاك آسا تازة "
+    "sale safi hassan rima riah sahel mers tata assa zag tah had saka fifi jorf adar akka menara annakhil "
+    "saiss hssaine  souani agdal smia mansoura nasr ksar kasba marsa ain oued isly sour tabia sbata anfa "
+    "jebha charf zitoune batha  salmia massira inara takaddoum californie belvedere racine hamria targa "
+    "tamaris rbat fas kech casa stat sla founti  anza branes jdida ljadida  الجديدة سلا آسفي أسفي المنارة "
+    "النخيل حسان حصين الداخلة العيون الساحل السمارة الحاجب الجرف طاطا المرسى القصر المنصورة  التقدم "
+    "النرجس إنارة السالمية الداوديات المحاميد المسيرة التشارك البيضاء فاس العرائش المضيق العزوزية الشرف "
+    "الزاك آسا تازة "
     "أنفا السويسي الفداء"
 )
 _COMMON_NOUNS = _folded("علينا الكارة المنزل عامر داخل الدار الألف الصباح دور مساعدة")
