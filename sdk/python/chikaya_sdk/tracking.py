@@ -10,7 +10,11 @@ from typing import Any
 from chikaya_contracts.ids import new_id
 from pydantic import BaseModel, ConfigDict
 
+from .errors import Unavailable
 from .rest import Service, bearer, segment
+
+SETTLING_S = 0.25
+"""Seconds between two looks at what became of a request."""
 
 
 class _Open(BaseModel):
@@ -218,6 +222,32 @@ class Tracking(Service):
         """
         path = f"{_path(reference)}/requests/{segment(request_id)}"
         return Asked.model_validate(await self._call("GET", path, headers=_as(access_code, token)))
+
+    async def settled(
+        self,
+        reference: str,
+        access_code: str | None,
+        request_id: str,
+        *,
+        token: str | None = None,
+        within_s: float = 3.0,
+    ) -> Asked:
+        """As `outcome`, asked again until the request is decided or `within_s` seconds have passed; pending then, and
+        pending too when tracking is away meanwhile: what is asked is recorded.
+
+        Raises:
+            NotFound, NotAllowed: as for `case`.
+        """
+        waited = 0.0
+        while True:
+            try:
+                asked = await self.outcome(reference, access_code, request_id, token=token)
+            except Unavailable:
+                return Asked(request_id=request_id, status="pending")
+            if asked.status != "pending" or waited >= within_s:
+                return asked
+            await self._sleep(SETTLING_S)
+            waited += SETTLING_S
 
     async def find(self, telephone: str, *, token: str, after: str | None = None) -> Page:
         """Cases of a caller's telephone number, for an agent.

@@ -98,6 +98,30 @@ async def test_a_wrong_code_is_not_found():
         await citizen.case(REFERENCE, "code")
 
 
+async def test_a_request_is_watched_until_it_is_decided_or_patience_ends():
+    def answers(*statuses):
+        waits = []
+
+        async def sleep(seconds):
+            waits.append(seconds)
+
+        given = [
+            httpx.Response(503) if s is None else httpx.Response(200, json={"request_id": "r1", "status": s})
+            for s in statuses
+        ]
+        transport = httpx.MockTransport(lambda _: given.pop(0))
+        return Tracking("http://tracking", http=httpx.AsyncClient(transport=transport), sleep=sleep), waits
+
+    citizen, waits = answers("pending", "pending", "applied")
+    assert (await citizen.settled(REFERENCE, "code", "r1")).status == "applied"
+    assert waits == [client.SETTLING_S] * 2
+    citizen, waits = answers(*["pending"] * 5)
+    assert (await citizen.settled(REFERENCE, "code", "r1", within_s=1.0)).status == "pending"
+    assert sum(waits) == 1.0
+    citizen, _ = answers(*[None] * 4)
+    assert (await citizen.settled(REFERENCE, "code", "r1")).status == "pending"
+
+
 async def test_an_agent_finds_a_callers_cases_page_by_page():
     agent, asked = tracking(
         [
