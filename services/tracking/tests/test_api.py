@@ -1,6 +1,7 @@
 """The API, through HTTP, on fakes."""
 
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -25,10 +26,10 @@ KEY, CODE = b"a key for tests", "AB12-CD34-EF56"
 RULES = Rules()
 
 
-def letting_in(*roles):
+def letting_in(*roles: Any) -> Any:
     """Stands for `Staff.require`: the token names the role."""
 
-    async def allowed(request, credentials):
+    async def allowed(request: Any, credentials: Any) -> Any:
         if credentials is None:
             raise Problem(401, "Sign in", headers={"WWW-Authenticate": "Bearer"})
         if credentials.credentials not in roles:
@@ -41,7 +42,7 @@ def letting_in(*roles):
 class Site:
     """Tracking's HTTP on fakes."""
 
-    def __init__(self, make):
+    def __init__(self, make: Any) -> None:
         self.make, self.now = make, make.day(3)
         self.cases, self.publisher = MemoryCases(), RecordingPublisher()
         self.catalogue = Catalogue(MemoryAdministrations())
@@ -58,18 +59,18 @@ class Site:
         app.include_router(api.router())
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tracking")
 
-    async def given(self, *causes):
+    async def given(self, *causes: Any) -> Any:
         await self.cases.transact([self.make.submitted(), *causes], RULES)
 
-    async def consume(self):
+    async def consume(self) -> Any:
         """What was asked is decided."""
         await self.cases.transact(list(self.publisher.events), RULES)
 
-    async def read(self, reference=None, **headers):
+    async def read(self, reference: Any = None, **headers: Any) -> Any:
         where = f"/v1/complaints/{reference or self.make.reference}"
         return await self.client.get(where, headers=headers or {"Access-Code": CODE})
 
-    async def ask(self, kind, token=None, key=None, **fields):
+    async def ask(self, kind: Any, token: Any = None, key: Any = None, **fields: Any) -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else {"Access-Code": CODE}
         if key:
             headers["Idempotency-Key"] = key
@@ -78,20 +79,20 @@ class Site:
 
 
 @pytest.fixture
-async def site(make):
+async def site(make: Any) -> Any:
     site = Site(make)
     yield site
     await site.client.aclose()
 
 
-def bearer(role):
+def bearer(role: Any) -> Any:
     return {"Authorization": f"Bearer {role}"}
 
 
 # -- reading
 
 
-async def test_a_citizen_follows_a_complaint(site, make):
+async def test_a_citizen_follows_a_complaint(site: Any, make: Any) -> None:
     row = AdministrationListed(
         slug="onee", name_fr="ONEE", name_ar="المكتب", kind="establishment", own_system=True, version=1
     )
@@ -120,7 +121,7 @@ async def test_a_citizen_follows_a_complaint(site, make):
 
 @pytest.mark.parametrize("written", ["{0}", "{1} {2} {3} {4}", "{1}-{2}-{3}-{4}"])
 @pytest.mark.parametrize("code", ["AB12-CD34-EF56", "ab12cd34ef56", "AB12 CD34 EF56"])
-async def test_references_and_codes_are_read_as_people_write_them(site, make, written, code):
+async def test_references_and_codes_are_read_as_written(site: Any, make: Any, written: Any, code: Any) -> None:
     await site.given()
     r = make.reference
     assert (
@@ -128,7 +129,7 @@ async def test_references_and_codes_are_read_as_people_write_them(site, make, wr
     ).status_code == 200
 
 
-async def test_an_open_question_is_shown(site, make):
+async def test_an_open_question_is_shown(site: Any, make: Any) -> None:
     await site.given(make.routed(), make.ask(at=2))
     shown = (await site.read()).json()
     assert shown["question"]["text"] == "Quelle rue ?"
@@ -136,7 +137,7 @@ async def test_an_open_question_is_shown(site, make):
     assert shown["allowed"] == ["answer-question", "supplement", "withdraw"]
 
 
-async def test_a_wrong_code_and_an_unknown_reference_read_the_same(site, make):
+async def test_a_wrong_code_and_an_unknown_reference_read_the_same(site: Any, make: Any) -> None:
     await site.given()
     wrong = await site.read(**{"Access-Code": "0000-0000-0000"})
     unknown = await site.read(make.another(77).reference)
@@ -148,18 +149,18 @@ async def test_a_wrong_code_and_an_unknown_reference_read_the_same(site, make):
     assert empty.status_code == 404
 
 
-async def test_a_case_that_nobody_has_submitted_yet_is_unknown(site, make):
+async def test_a_case_that_nobody_has_submitted_yet_is_unknown(site: Any, make: Any) -> None:
     await site.cases.transact([make.routed()], RULES)
     assert (await site.read()).status_code == 404
 
 
-async def test_a_reference_with_a_wrong_digit_is_named(site, make):
+async def test_a_reference_with_a_wrong_digit_is_named(site: Any, make: Any) -> None:
     response = await site.read(make.reference[:-1] + str((int(make.reference[-1]) + 1) % 10))
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "reference"
 
 
-async def test_failed_tries_are_limited_for_a_reference(site, make):
+async def test_failed_tries_are_limited_for_a_reference(site: Any, make: Any) -> None:
     await site.given()
     for _ in range(3):
         assert (await site.read(**{"Access-Code": "0000-0000-0000"})).status_code == 404
@@ -170,7 +171,7 @@ async def test_failed_tries_are_limited_for_a_reference(site, make):
     assert (await site.read()).status_code == 200
 
 
-async def test_failed_tries_are_limited_over_all(site, make):
+async def test_failed_tries_are_limited_over_all(site: Any, make: Any) -> None:
     await site.given()
     for n in range(8):
         assert (await site.read(make.another(50 + n).reference)).status_code == 404
@@ -180,14 +181,14 @@ async def test_failed_tries_are_limited_over_all(site, make):
     assert (await site.read()).status_code == 200
 
 
-async def test_without_code_or_sign_in_nobody_reads(site, make):
+async def test_without_code_or_sign_in_nobody_reads(site: Any, make: Any) -> None:
     await site.given()
     response = await site.client.get(f"/v1/complaints/{make.reference}")
     assert response.status_code == 401
     assert (await site.read(**bearer("officer"))).status_code == 403
 
 
-async def test_staff_see_what_is_theirs(site, make):
+async def test_staff_see_what_is_theirs(site: Any, make: Any) -> None:
     await site.given(make.routed(), make.transfer(at=2))
     sent = NoticeSent(
         complaint_id=make.complaint_id, event="e", notice="receipt", by="sms", language="ar", at=site.now, attempts=1
@@ -203,7 +204,7 @@ async def test_staff_see_what_is_theirs(site, make):
     assert citizen["history"][-1]["text"] is None
 
 
-async def test_a_citizen_is_not_shown_what_was_refused_to_an_administration(site, make):
+async def test_a_citizen_is_not_shown_what_was_refused_to_an_administration(site: Any, make: Any) -> None:
     await site.given(make.routed(), make.answer("cnss"), make.reopen(at=2))
     citizen, agent = (await site.read()).json(), (await site.read(**bearer("agent"))).json()
     assert [e["by"] for e in citizen["history"] if e["type"] == "request-refused"] == ["citizen"]
@@ -213,7 +214,7 @@ async def test_a_citizen_is_not_shown_what_was_refused_to_an_administration(site
 # -- finding
 
 
-async def test_an_agent_finds_a_callers_complaints(site, make):
+async def test_an_agent_finds_a_callers_complaints(site: Any, make: Any) -> None:
     people = [make.another(n) for n in range(1, 24)]
     await site.cases.transact([one.submitted(at=n / 10) for n, one in enumerate(people)], RULES)
     seen, after = [], None
@@ -227,14 +228,14 @@ async def test_an_agent_finds_a_callers_complaints(site, make):
     assert seen == [one.reference for one in reversed(people)]
 
 
-async def test_finding_is_for_agents(site):
+async def test_finding_is_for_agents(site: Any) -> None:
     params = {"telephone": "0612345678"}
     assert (await site.client.get("/v1/complaints", params=params)).status_code == 401
     assert (await site.client.get("/v1/complaints", params=params, headers=bearer("coordinator"))).status_code == 403
 
 
 @pytest.mark.parametrize("params", [{"telephone": "abc"}, {}, {"telephone": "0612345678", "after": "zzz"}])
-async def test_a_wrong_search_names_its_field(site, params):
+async def test_a_wrong_search_names_its_field(site: Any, params: Any) -> None:
     response = await site.client.get("/v1/complaints", params=params, headers=bearer("agent"))
     assert response.status_code == 422
     assert response.json()["errors"][0]["message_ar"]
@@ -243,7 +244,7 @@ async def test_a_wrong_search_names_its_field(site, params):
 # -- asking
 
 
-async def test_a_request_is_sent_decided_and_shown(site, make):
+async def test_a_request_is_sent_decided_and_shown(site: Any, make: Any) -> None:
     await site.given(make.routed())
     response = await site.ask("supplement", text="Il y a des enfants.")
     assert response.status_code == 202
@@ -258,14 +259,14 @@ async def test_a_request_is_sent_decided_and_shown(site, make):
     assert (await site.client.get(where, headers={"Access-Code": "1"})).status_code == 404
 
 
-async def test_an_agent_asks_for_the_caller(site, make):
+async def test_an_agent_asks_for_the_caller(site: Any, make: Any) -> None:
     await site.given(make.routed())
     assert (await site.ask("withdraw", token="agent")).status_code == 202
     assert site.publisher.events[0].data.by == "agent"
     assert (await site.ask("withdraw", token="coordinator")).status_code == 403
 
 
-async def test_what_is_not_allowed_is_said_at_once(site, make):
+async def test_what_is_not_allowed_is_said_at_once(site: Any, make: Any) -> None:
     await site.given(make.routed())
     response = await site.ask("rate", score=5)
     assert response.status_code == 409
@@ -276,7 +277,7 @@ async def test_what_is_not_allowed_is_said_at_once(site, make):
     assert site.publisher.events == []
 
 
-async def test_what_is_refused_later_says_why(site, make):
+async def test_what_is_refused_later_says_why(site: Any, make: Any) -> None:
     await site.given(make.routed(), make.answer(at=2))
     asked = (await site.ask("rate", score=5)).json()
     await site.cases.transact([make.rate(at=2.5, score=1)], RULES)
@@ -301,7 +302,7 @@ async def test_what_is_refused_later_says_why(site, make):
         ({}, "kind"),
     ],
 )
-async def test_a_wrong_request_names_its_field(site, make, body, field):
+async def test_a_wrong_request_names_its_field(site: Any, make: Any, body: Any, field: Any) -> None:
     await site.given(make.routed())
     where = f"/v1/complaints/{make.reference}/requests"
     response = await site.client.post(where, json=body, headers={"Access-Code": CODE})
@@ -309,7 +310,7 @@ async def test_a_wrong_request_names_its_field(site, make, body, field):
     assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
-async def test_the_same_key_is_the_same_request(site, make):
+async def test_the_same_key_is_the_same_request(site: Any, make: Any) -> None:
     await site.given(make.routed())
     first = (await site.ask("withdraw", key="k1", text="C'est réglé.")).json()
     again = (await site.ask("withdraw", key="k1", text="C'est réglé.")).json()
@@ -322,7 +323,7 @@ async def test_the_same_key_is_the_same_request(site, make):
     assert (await site.ask("withdraw", key="k2")).status_code == 409
 
 
-async def test_kafka_away_is_said(site, make):
+async def test_kafka_away_is_said(site: Any, make: Any) -> None:
     await site.given(make.routed())
     site.publisher.fail = DependencyDown("away")
     response = await site.ask("withdraw")
@@ -330,18 +331,18 @@ async def test_kafka_away_is_said(site, make):
     assert response.headers["Retry-After"]
 
 
-async def test_a_case_takes_no_endless_texts(site, make):
+async def test_a_case_takes_no_endless_texts(site: Any, make: Any) -> None:
     await site.given(*(make.supplement(at=1, text=str(n)) for n in range(200)))
     assert (await site.ask("supplement", text="encore")).status_code == 429
     assert (await site.ask("withdraw")).status_code == 202
 
 
-def test_every_reason_has_words():
+def test_every_reason_has_words() -> None:
     assert set(REFUSALS) == set(REASONS)
     assert all(fr and ar for fr, ar in REFUSALS.values())
 
 
-def test_every_kind_is_known():
+def test_every_kind_is_known() -> None:
     from chikaya_tracking.api import Asked
 
     schema = Asked.model_json_schema()["properties"]["kind"]["enum"]

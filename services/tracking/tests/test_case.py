@@ -1,5 +1,7 @@
 """The life of a complaint, sentence by sentence."""
 
+from typing import Any
+
 import pytest
 from chikaya_contracts import legal_time, states
 from chikaya_contracts.messages.lifecycle import CaseDeadlineBreached, CaseEvent, CaseRequestRefused
@@ -12,11 +14,11 @@ from hypothesis import strategies as st
 RULES = Rules()
 
 
-def names(case, cause):
+def names(case: Any, cause: Any) -> Any:
     return [event.short_name() for event in decide(case, cause, RULES)]
 
 
-def refused(case, cause):
+def refused(case: Any, cause: Any) -> Any:
     with pytest.raises(NotAllowed) as no:
         decide(case, cause, RULES)
     return no.value.reason
@@ -25,14 +27,14 @@ def refused(case, cause):
 # -- the straight way
 
 
-def test_a_submission_gives_a_received_case_with_its_deadlines(make):
+def test_a_submission_gives_a_received_case_with_its_deadlines(make: Any) -> None:
     case = make.case()
     due = legal_time.deadlines(make.day(0))
     assert (case.state, case.sequence, case.holder) == ("received", 1, None)
     assert (case.relay_due, case.answer_due) == (due.relay, due.answer)
 
 
-def test_a_complaint_goes_from_receipt_to_a_rated_answer(make):
+def test_a_complaint_goes_from_receipt_to_a_rated_answer(make: Any) -> None:
     file = make.file(make.submitted(), make.routed(), make.acknowledge(), make.start_work(), make.answer(), make.rate())
     assert make.names(file) == ["received", "routed", "acknowledged", "started", "answered", "rated"]
     assert [e.state for e in file.history] == [
@@ -42,16 +44,16 @@ def test_a_complaint_goes_from_receipt_to_a_rated_answer(make):
     assert set(file.texts.values()) == {"Le lampadaire est réparé."}
 
 
-def test_an_answer_may_come_straight_after_the_relay(make):
+def test_an_answer_may_come_straight_after_the_relay(make: Any) -> None:
     assert make.case(make.routed(), make.answer()).state == "answered"
 
 
-def test_triage_then_relay(make):
+def test_triage_then_relay(make: Any) -> None:
     case = make.case(make.triaged(), make.routed(number=2, at=3))
     assert (case.state, case.holder, case.relayed_at) == ("routed", "onee", make.day(3))
 
 
-def test_an_inadmissible_complaint_is_rejected_and_stays_so(make):
+def test_an_inadmissible_complaint_is_rejected_and_stays_so(make: Any) -> None:
     case = make.case(make.inadmissible())
     assert (case.state, case.holder) == ("rejected", None)
     assert refused(case, make.supplement()) == "state"
@@ -60,7 +62,7 @@ def test_an_inadmissible_complaint_is_rejected_and_stays_so(make):
 # -- questions
 
 
-def test_the_clock_stands_while_the_citizen_is_asked(make):
+def test_the_clock_stands_while_the_citizen_is_asked(make: Any) -> None:
     asked = make.case(make.routed(), make.ask(at=4))
     assert [a.threshold for a in alarms(asked, RULES)] == []
     case = make.case(make.routed(), make.ask(at=4), make.reply(at=14))
@@ -69,42 +71,42 @@ def test_the_clock_stands_while_the_citizen_is_asked(make):
     assert case.answer_due > legal_time.deadlines(make.day(0)).answer
 
 
-def test_a_question_of_triage_returns_to_triage(make):
+def test_a_question_of_triage_returns_to_triage(make: Any) -> None:
     case = make.case(make.triaged(), make.clarification(), make.reply())
     assert case.state == "triage"
 
 
-def test_triage_may_decide_without_waiting_for_the_citizen(make):
+def test_triage_may_decide_without_waiting_for_the_citizen(make: Any) -> None:
     case = make.case(make.triaged(), make.clarification(at=2), make.routed(number=3, at=5))
     assert (case.state, case.asked_by) == ("routed", None)
     assert case.pauses == ((make.day(2), make.day(5)),)
 
 
-def test_routing_cannot_take_a_case_from_an_administration_that_asked_the_citizen(make):
+def test_routing_cannot_take_a_case_from_an_administration_that_asked_the_citizen(make: Any) -> None:
     case = make.case(make.routed(), make.ask())
     assert refused(case, make.routed("cnss", number=2, at=5)) == "state"
 
 
-def test_an_administration_may_answer_without_waiting_for_the_citizen(make):
+def test_an_administration_may_answer_without_waiting_for_the_citizen(make: Any) -> None:
     assert make.case(make.routed(), make.ask(), make.answer()).state == "answered"
 
 
 # -- who may speak
 
 
-def test_only_the_holder_may_answer(make):
+def test_only_the_holder_may_answer(make: Any) -> None:
     assert refused(make.case(make.routed("onee")), make.answer(of="cnss")) == "not-holder"
 
 
-def test_an_administration_cannot_speak_for_the_holder_through_its_own_topic(make):
+def test_an_administration_cannot_speak_for_the_holder_through_its_own_topic(make: Any) -> None:
     assert refused(make.case(make.routed("onee")), make.answer(of="onee", topic="cnss")) == "not-holder"
 
 
-def test_desk_speaks_for_the_administrations_it_serves(make):
+def test_desk_speaks_for_the_administrations_it_serves(make: Any) -> None:
     assert names(make.case(make.routed("habous")), make.answer(of="habous", topic="desk")) == ["answered"]
 
 
-def test_a_citizen_cannot_close_by_the_clock(make):
+def test_a_citizen_cannot_close_by_the_clock(make: Any) -> None:
     case = make.case(make.routed(), make.answer(at=5))
     early = make.clock("close", alarms(case, RULES)[0].due, at=6)
     assert decide(case, early, RULES) == []
@@ -113,31 +115,31 @@ def test_a_citizen_cannot_close_by_the_clock(make):
 # -- after the answer
 
 
-def test_an_answered_case_can_be_reopened_once_within_the_delay(make):
+def test_an_answered_case_can_be_reopened_once_within_the_delay(make: Any) -> None:
     answered = make.case(make.routed(), make.answer(at=5))
     assert names(answered, make.reopen(at=30)) == ["reopened"]
     again = make.case(make.routed(), make.answer(at=5), make.reopen(at=8), make.answer(at=20))
     assert refused(again, make.reopen(at=21)) == "already-reopened"
 
 
-def test_it_is_too_late_to_reopen_after_the_delay(make):
+def test_it_is_too_late_to_reopen_after_the_delay(make: Any) -> None:
     assert refused(make.case(make.routed(), make.answer(at=5)), make.reopen(at=40)) == "too-late"
 
 
-def test_a_reopened_case_has_a_full_term_again_with_the_same_holder(make):
+def test_a_reopened_case_has_a_full_term_again_with_the_same_holder(make: Any) -> None:
     case = make.case(make.routed(), make.answer(at=5), make.rate(at=6), make.reopen(at=8))
     assert (case.state, case.holder, case.rating) == ("reopened", "onee", None)
     assert case.answer_due == legal_time.deadlines(make.day(8)).answer
 
 
-def test_an_answer_is_rated_once_and_the_next_answer_once_more(make):
+def test_an_answer_is_rated_once_and_the_next_answer_once_more(make: Any) -> None:
     case = make.case(make.routed(), make.answer(), make.rate())
     assert refused(case, make.rate(at=8)) == "already-rated"
     case = make.case(make.routed(), make.answer(), make.rate(), make.reopen(), make.answer(at=9))
     assert names(case, make.rate(at=10)) == ["rated"]
 
 
-def test_a_withdrawn_case_refuses_what_comes_late(make):
+def test_a_withdrawn_case_refuses_what_comes_late(make: Any) -> None:
     case = make.case(make.routed(), make.withdraw())
     assert refused(case, make.answer()) == "withdrawn-meanwhile"
     assert refused(case, make.supplement(at=4)) == "state"
@@ -146,36 +148,37 @@ def test_a_withdrawn_case_refuses_what_comes_late(make):
 # -- the clock
 
 
-def test_alarms_of_a_fresh_case_are_in_order(make):
+def test_alarms_of_a_fresh_case_are_in_order(make: Any) -> None:
     case = make.case()
     assert [a.threshold for a in alarms(case, RULES)] == ["relay-breached", "answer-warned", "answer-breached"]
 
 
-def test_a_relay_in_time_silences_its_alarm(make):
+def test_a_relay_in_time_silences_its_alarm(make: Any) -> None:
     assert [a.threshold for a in alarms(make.case(make.routed()), RULES)] == ["answer-warned", "answer-breached"]
 
 
 @pytest.mark.parametrize("threshold", ["relay-breached", "answer-breached"])
-def test_a_breach_is_told_once(make, threshold):
+def test_a_breach_is_told_once(make: Any, threshold: Any) -> None:
     case = make.case()
     due = case.relay_due if threshold == "relay-breached" else case.answer_due
     [breach] = decide(case, make.clock(threshold, due, at=100), RULES)
+    assert isinstance(breach, CaseDeadlineBreached)
     assert (breach.short_name(), breach.threshold, breach.due) == ("deadline-breached", threshold, due)
     assert decide(evolve(case, breach), make.clock(threshold, due, at=100), RULES) == []
 
 
-def test_the_clock_cannot_run_ahead(make):
+def test_the_clock_cannot_run_ahead(make: Any) -> None:
     case = make.case()
     assert decide(case, make.clock("relay-breached", case.relay_due, at=14), RULES) == []
 
 
-def test_an_alarm_of_a_deadline_that_has_moved_is_nothing(make):
+def test_an_alarm_of_a_deadline_that_has_moved_is_nothing(make: Any) -> None:
     before = make.case(make.routed())
     case = make.case(make.routed(), make.ask(at=4), make.reply(at=24))
     assert decide(case, make.clock("answer-breached", before.answer_due, at=65), RULES) == []
 
 
-def test_a_warning_comes_ten_days_before_the_answer_is_due(make):
+def test_a_warning_comes_ten_days_before_the_answer_is_due(make: Any) -> None:
     case = make.case(make.routed())
     at = (case.answer_due - make.start).days - 9
     [warned] = decide(case, make.clock("answer-warned", case.answer_due, at=at), RULES)
@@ -183,7 +186,7 @@ def test_a_warning_comes_ten_days_before_the_answer_is_due(make):
     assert decide(case, make.clock("answer-warned", case.answer_due, at=100), RULES) == []  # too late to warn
 
 
-def test_what_comes_after_a_deadline_tells_the_breach_first(make):
+def test_what_comes_after_a_deadline_tells_the_breach_first(make: Any) -> None:
     case = make.case(make.routed())
     breach, answer = decide(case, make.answer(at=90), RULES)
     assert isinstance(breach, CaseDeadlineBreached)
@@ -191,16 +194,17 @@ def test_what_comes_after_a_deadline_tells_the_breach_first(make):
         "answer-breached", 3, "answered", 4,
     )  # fmt: skip
     late, routed = decide(make.case(), make.routed(at=30), RULES)
+    assert isinstance(late, CaseDeadlineBreached)
     assert (late.threshold, routed.short_name()) == ("relay-breached", "routed")
 
 
-def test_an_answered_case_closes_after_thirty_days(make):
+def test_an_answered_case_closes_after_thirty_days(make: Any) -> None:
     case = make.case(make.routed(), make.answer(at=5))
     [alarm] = alarms(case, RULES)
     assert names(case, make.clock("close", alarm.due, at=60)) == ["closed"]
 
 
-def test_times_never_run_backwards(make):
+def test_times_never_run_backwards(make: Any) -> None:
     file = make.file(make.submitted(at=0), make.routed(at=5), make.acknowledge(at=2))
     assert [e.at for e in file.history] == [make.day(0), make.day(5), make.day(5)]
 
@@ -208,7 +212,7 @@ def test_times_never_run_backwards(make):
 # -- the table judges
 
 
-def test_every_condition_of_the_table_is_known():
+def test_every_condition_of_the_table_is_known() -> None:
     assert {row.when for row in states.transitions()} == set(CONDITIONS)
 
 
@@ -231,7 +235,7 @@ ROADS: dict[str, list[tuple]] = {
 """A case in each state, by every road that matters."""
 
 
-def test_there_is_a_road_to_every_state(make):
+def test_there_is_a_road_to_every_state(make: Any) -> None:
     assert {lived(make, [("submitted",), *road])[0].case.state for road in ROADS.values()} == set(states.states())
 
 
@@ -256,7 +260,7 @@ ASKED = {
 
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("road", ROADS)
-def test_every_state_allows_what_the_table_says_and_no_more(make, road, asked):
+def test_every_state_allows_what_the_table_says_and_no_more(make: Any, road: Any, asked: Any) -> None:
     case = lived(make, [("submitted",), *ROADS[road]])[0].case
     by, cause = ASKED[asked][0], ASKED[asked][1](make)
     rows = [row for row in states.allowed(asked.strip(), case.state) if by in row.by]
@@ -273,7 +277,7 @@ def test_every_state_allows_what_the_table_says_and_no_more(make, road, asked):
 # -- whatever happens
 
 
-def steps():
+def steps() -> Any:
     at = st.floats(0, 120, allow_nan=False)
     who = st.sampled_from(["onee", "cnss"])
     number = st.integers(1, 4)
@@ -292,7 +296,7 @@ def steps():
     )
 
 
-def lived(make, script):
+def lived(make: Any, script: Any) -> Any:
     """A file after a script, and the causes that made it; `ring` lets the clock say all that is due."""
     file, causes = CaseFile(make.complaint_id), []
     for name, *given_ in script:
@@ -308,7 +312,7 @@ def lived(make, script):
 
 
 @given(script=steps())
-def test_whatever_happens_the_history_is_sound(make, script):
+def test_whatever_happens_the_history_is_sound(make: Any, script: Any) -> None:
     file, _ = lived(make, [("submitted",), *script])
     assert [e.sequence for e in file.history] == list(range(1, len(file.history) + 1))
     assert len({event_id(e) for e in file.history}) == len(file.history)
@@ -324,7 +328,7 @@ def test_whatever_happens_the_history_is_sound(make, script):
 
 
 @given(script=steps())
-def test_a_repeated_cause_changes_nothing_and_says_the_same(make, script):
+def test_a_repeated_cause_changes_nothing_and_says_the_same(make: Any, script: Any) -> None:
     file, causes = lived(make, script)
     for cause in causes:
         if isinstance(cause.data, ClockReached) and not remembered(file, cause):
@@ -333,7 +337,7 @@ def test_a_repeated_cause_changes_nothing_and_says_the_same(make, script):
 
 
 @given(script=steps())
-def test_every_refusal_and_every_event_has_been_said(make, script):
+def test_every_refusal_and_every_event_has_been_said(make: Any, script: Any) -> None:
     """What a cause led to is published by it, or by the cause that let it in: nothing is kept silent."""
     file, causes = lived(make, script)
     said = {one.id for cause in causes for one in consequences(file, cause)}
@@ -341,7 +345,7 @@ def test_every_refusal_and_every_event_has_been_said(make, script):
 
 
 @given(script=steps())
-def test_final_states_stay(make, script):
+def test_final_states_stay(make: Any, script: Any) -> None:
     file, _ = lived(make, [("submitted",), *script])
     final = None
     for event in file.history:
@@ -352,7 +356,7 @@ def test_final_states_stay(make, script):
 
 
 @given(script=steps())
-def test_a_breach_is_never_told_twice_in_a_round(make, script):
+def test_a_breach_is_never_told_twice_in_a_round(make: Any, script: Any) -> None:
     file, _ = lived(make, [("submitted",), *script])
     told: set[str] = set()
     for event in file.history:
@@ -364,7 +368,7 @@ def test_a_breach_is_never_told_twice_in_a_round(make, script):
 
 
 @given(order=st.randoms(use_true_random=False))
-def test_the_topics_may_arrive_in_any_order(make, order):
+def test_the_topics_may_arrive_in_any_order(make: Any, order: Any) -> None:
     """A submission and numbered decisions lead to the same case, however late they are."""
     causes = [make.submitted(), make.triaged(1, 1), make.clarification(2, 2), make.routed("onee", 3, 3)]
     straight = make.file(*causes)
@@ -372,7 +376,7 @@ def test_the_topics_may_arrive_in_any_order(make, order):
     assert make.file(*causes).history == straight.history
 
 
-def test_case_events_are_all_exercised():
+def test_case_events_are_all_exercised() -> None:
     """The scripts above know every message that an event can follow from."""
     reached = {row.event for row in states.transitions()}
     made = {name.strip() for name in ASKED} | {

@@ -1,6 +1,7 @@
 """What a batch of messages leads to: on topics, and by the legal clock."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from chikaya_contracts import topics
@@ -25,18 +26,18 @@ RULES = Rules()
 class Tracking:
     """Handlers on fakes, and the clock; `now` is where the hand stands."""
 
-    def __init__(self, make):
+    def __init__(self, make: Any) -> None:
         self.cases, self.publisher, self.now = MemoryCases(), RecordingPublisher(), make.day(0)
         self.catalogue = Catalogue(MemoryAdministrations())
         self.handlers = Handlers(self.cases, self.catalogue, self.publisher, RULES)
         self.clock = LegalClock(self.cases, self.publisher, lambda: self.now, RULES, 30)
 
-    async def apply(self, *causes):
+    async def apply(self, *causes: Any) -> Any:
         self.publisher.events.clear()
         await self.handlers.apply(causes)
         return list(self.publisher.events)
 
-    async def tick(self, at):
+    async def tick(self, at: Any) -> Any:
         """The clock looks, and tracking reads what it asked; what was said of it."""
         self.now = at
         self.publisher.events.clear()
@@ -45,7 +46,7 @@ class Tracking:
         assert len(requests) == asked
         return requests, await self.apply(*requests)
 
-    async def list(self, slug, own_system, version=1):
+    async def list(self, slug: Any, own_system: Any, version: Any = 1) -> Any:
         row = AdministrationListed(
             slug=slug, name_fr="Nom", name_ar="اسم", kind="ministry", own_system=own_system, version=version
         )
@@ -53,17 +54,17 @@ class Tracking:
 
 
 @pytest.fixture
-def tracking(make):
+def tracking(make: Any) -> Any:
     return Tracking(make)
 
 
-def test_every_message_for_tracking_has_a_consumer(tracking):
+def test_every_message_for_tracking_has_a_consumer(tracking: Any) -> None:
     read = {topic.name for consumer in tracking.handlers.consumers() for topic in consumer.topics}
     meant = {row.name for row in topics.table() if "tracking" in row.readers} | {topics.OUTBOX.name}
     assert read == meant - {topics.LIFECYCLE.name}  # its own history is in its store
 
 
-async def test_a_case_is_told_on_the_lifecycle_topic_with_the_causes_trace(tracking, make):
+async def test_a_case_is_told_on_the_lifecycle_topic_with_the_causes_trace(tracking: Any, make: Any) -> None:
     cause = make.submitted()
     traced = Event(cause.id, cause.source, cause.time, cause.data, cause.topic, {}, "00-1-2-01")
     [said] = await tracking.apply(traced)
@@ -71,7 +72,7 @@ async def test_a_case_is_told_on_the_lifecycle_topic_with_the_causes_trace(track
     assert (said.traceparent, said.data.cause) == ("00-1-2-01", cause.id)
 
 
-async def test_follow_ups_go_to_desk_or_to_the_administrations_own_inbox(tracking, make):
+async def test_follow_ups_go_to_desk_or_to_the_administrations_own_inbox(tracking: Any, make: Any) -> None:
     await tracking.list("onee", own_system=True)
     await tracking.list("habous", own_system=False)
     await tracking.apply(make.submitted(), make.routed("onee"))
@@ -83,13 +84,13 @@ async def test_follow_ups_go_to_desk_or_to_the_administrations_own_inbox(trackin
     assert (shared.topic, shared.extensions) == ("administration.desk.inbox.v1", {"administration": "habous"})
 
 
-async def test_an_administration_that_the_catalogue_does_not_know_yet_is_told_where_its_dossier_lies(tracking, make):
+async def test_an_unknown_administration_is_told_where_its_dossier_lies(tracking: Any, make: Any) -> None:
     await tracking.apply(make.submitted(), make.routed("onee"))
     [_, told] = await tracking.apply(make.supplement())
     assert told.topic == "administration.onee.inbox.v1"
 
 
-async def test_an_administration_that_moves_is_told_where_it_reads_now(tracking, make):
+async def test_an_administration_that_moves_is_told_where_it_reads_now(tracking: Any, make: Any) -> None:
     await tracking.list("onee", own_system=True)
     await tracking.apply(make.submitted(), make.routed("onee"))
     await tracking.list("onee", own_system=False, version=2)
@@ -97,7 +98,7 @@ async def test_an_administration_that_moves_is_told_where_it_reads_now(tracking,
     assert told.topic == "administration.desk.inbox.v1"
 
 
-async def test_kafka_away_loses_nothing(tracking, make):
+async def test_kafka_away_loses_nothing(tracking: Any, make: Any) -> None:
     tracking.publisher.fail = DependencyDown("away")
     batch = [make.submitted(), make.answer(at=2), make.routed()]
     with pytest.raises(DependencyDown):
@@ -108,7 +109,7 @@ async def test_kafka_away_loses_nothing(tracking, make):
     assert {e.id for e in await tracking.apply(*batch)} == {e.id for e in said}
 
 
-async def test_nothing_personal_is_said_on_topics_that_are_kept_for_ever(tracking, make):
+async def test_nothing_personal_is_said_on_topics_that_are_kept_for_ever(tracking: Any, make: Any) -> None:
     said = await tracking.apply(
         make.submitted(), make.triaged(), make.clarification(), make.reply(), make.supplement(at=7),
         make.routed(number=3, at=8), make.ask(at=9), make.reply(at=10), make.answer(at=11), make.reopen(at=12),
@@ -120,7 +121,7 @@ async def test_nothing_personal_is_said_on_topics_that_are_kept_for_ever(trackin
         assert not any(word in text for word in ("Orangers", "dangereux", "lampadaire", "Idrissi", "+212"))
 
 
-async def test_outcomes_of_notices_are_kept(tracking, make):
+async def test_outcomes_of_notices_are_kept(tracking: Any, make: Any) -> None:
     skipped = NoticeSkipped(
         complaint_id=make.complaint_id, event="e", notice="receipt", by="sms", language="fr", at=make.day(1),
         reason="no-address",
@@ -132,7 +133,7 @@ async def test_outcomes_of_notices_are_kept(tracking, make):
 # -- the clock
 
 
-async def test_the_clock_says_each_thing_exactly_once(tracking, make):
+async def test_the_clock_says_each_thing_exactly_once(tracking: Any, make: Any) -> None:
     await tracking.apply(make.submitted(), make.routed())
     said = []
     for day in range(0, 100, 3):
@@ -144,7 +145,7 @@ async def test_the_clock_says_each_thing_exactly_once(tracking, make):
     assert follow_ups == ["deadline-warned", "deadline-breached"]
 
 
-async def test_what_the_clock_asks_has_the_same_id_each_time(tracking, make):
+async def test_what_the_clock_asks_has_the_same_id_each_time(tracking: Any, make: Any) -> None:
     await tracking.apply(make.submitted())
     tracking.now = make.day(80)
     await tracking.clock.tick()
@@ -159,7 +160,7 @@ async def test_what_the_clock_asks_has_the_same_id_each_time(tracking, make):
     assert tracking.publisher.events[0].topic in {model.TOPIC.name for model in ALL.values()}
 
 
-async def test_an_answered_case_is_closed_by_the_clock(tracking, make):
+async def test_an_answered_case_is_closed_by_the_clock(tracking: Any, make: Any) -> None:
     await tracking.apply(make.submitted(), make.routed(), make.answer(at=5))
     assert (await tracking.tick(make.day(30)))[0] == []
     _, said = await tracking.tick(make.day(40))
@@ -167,6 +168,6 @@ async def test_an_answered_case_is_closed_by_the_clock(tracking, make):
     assert (await tracking.tick(make.day(41)))[0] == []
 
 
-async def test_the_clock_looks_at_nothing_that_waits_for_the_citizen(tracking, make):
+async def test_the_clock_looks_at_nothing_that_waits_for_the_citizen(tracking: Any, make: Any) -> None:
     await tracking.apply(make.submitted(), make.routed(), make.ask())
     assert (await tracking.tick(make.day(400)))[0] == []

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -71,7 +72,7 @@ async def reading(stack: Stack, principal: str, *names: str) -> AsyncIterator[AI
 
 async def records(consumer: AIOKafkaConsumer, key: str, count: int, within: float = 30) -> list[tuple[dict, dict]]:
     """The first `count` records of a key: (headers, value)."""
-    found = []
+    found: list[tuple[dict, dict]] = []
     deadline = time.monotonic() + within
     while len(found) < count and time.monotonic() < deadline:
         for batch in (await consumer.getmany(timeout_ms=200)).values():
@@ -83,7 +84,7 @@ async def records(consumer: AIOKafkaConsumer, key: str, count: int, within: floa
     return found
 
 
-async def until(ask, holds, within=30):
+async def until(ask: Any, holds: Any, within: Any = 30) -> Any:
     """What `ask` gives once it `holds`."""
     deadline = time.monotonic() + within
     while True:
@@ -94,17 +95,17 @@ async def until(ask, holds, within=30):
 
 
 @pytest.fixture
-async def site(stack):
+async def site(stack: Any) -> Any:
     async with httpx.AsyncClient(base_url=stack.url("tracking"), timeout=10) as client:
         yield client
 
 
-def filed(stack, make, **fields):
+def filed(stack: Any, make: Any, **fields: Any) -> Any:
     key = stack.secrets.verifier_key.encode()
     return make.submitted(verifier=access.verifier(key, make.complaint_id, CODE), **fields)
 
 
-def now_made(make, number):
+def now_made(make: Any, number: Any) -> Any:
     """Another complaint, received today: the real clock runs."""
     from datetime import UTC, datetime
 
@@ -113,7 +114,7 @@ def now_made(make, number):
     return one
 
 
-async def test_a_complaint_lives_through_kafka_and_http(stack, site, make):
+async def test_a_complaint_lives_through_kafka_and_http(stack: Any, site: Any, make: Any) -> None:
     one = now_made(make, 101)
     await send(stack, "routing", *(
         Event(f"c-{slug}", "/routing", one.start, AdministrationListed(
@@ -126,7 +127,7 @@ async def test_a_complaint_lives_through_kafka_and_http(stack, site, make):
     headers = {"Access-Code": CODE}
     where = f"/v1/complaints/{one.reference}"
 
-    async def read():
+    async def read() -> Any:
         return await site.get(where, headers=headers)
 
     shown = await until(read, lambda r: r.status_code == 200 and r.json()["state"] == "routed")
@@ -137,7 +138,7 @@ async def test_a_complaint_lives_through_kafka_and_http(stack, site, make):
     asked = await site.post(f"{where}/requests", json={"kind": "answer-question", "text": "Hay Salam"}, headers=headers)
     assert asked.status_code == 202
 
-    async def outcome():
+    async def outcome() -> Any:
         return await site.get(asked.headers["Location"], headers=headers)
 
     assert (await until(outcome, lambda r: r.json()["status"] != "pending")).json()["status"] == "applied"
@@ -153,7 +154,7 @@ async def test_a_complaint_lives_through_kafka_and_http(stack, site, make):
     ]  # fmt: skip
 
 
-async def test_an_agent_finds_the_caller_with_a_token_of_the_provider(stack, site, make):
+async def test_an_agent_finds_the_caller_with_a_token_of_the_provider(stack: Any, site: Any, make: Any) -> None:
     one = now_made(make, 102)
     await send(stack, "intake", filed(stack, one, contact={"name": "Ali Tazi", "phone": "0661234567"}))
     tracking = stack.url("tracking")
@@ -163,7 +164,7 @@ async def test_an_agent_finds_the_caller_with_a_token_of_the_provider(stack, sit
     )
     headers = {"Authorization": f"Bearer {token}"}
 
-    async def find():
+    async def find() -> Any:
         return await site.get("/v1/complaints", params={"telephone": "0661234567"}, headers=headers)
 
     found = await until(find, lambda r: r.status_code != 200 or r.json()["complaints"])
@@ -173,7 +174,7 @@ async def test_an_agent_finds_the_caller_with_a_token_of_the_provider(stack, sit
     assert shown.json()["contact"]["name"] == "Ali Tazi"
 
 
-async def test_the_clock_runs_by_itself(stack, site, make):
+async def test_the_clock_runs_by_itself(stack: Any, site: Any, make: Any) -> None:
     old = now_made(make, 103)
     old.start = old.day(-80)
     await send(stack, "intake", filed(stack, old))
@@ -183,14 +184,14 @@ async def test_the_clock_runs_by_itself(stack, site, make):
         assert await records(lifecycle, old.complaint_id, 1, within=4) == []
 
 
-async def test_kill_9_loses_nothing_and_repeats_nothing_new(stack, make):
+async def test_kill_9_loses_nothing_and_repeats_nothing_new(stack: Any, make: Any) -> None:
     """200 complaints withdrawn, answered early or routed, while tracking is killed twice."""
     people = [now_made(make, 1_000 + n) for n in range(200)]
     intake = [filed(stack, one) for one in people]
     routing = [one.routed("habous", at=0) for one in people]
     desk = [one.answer("habous", topic="desk") for one in people]
 
-    async def killing():
+    async def killing() -> Any:
         for _ in range(2):
             await asyncio.sleep(0.7)
             await asyncio.to_thread(stack.kill, "tracking")
@@ -198,7 +199,8 @@ async def test_kill_9_loses_nothing_and_repeats_nothing_new(stack, make):
     await asyncio.gather(
         send(stack, "desk", *desk), send(stack, "routing", *routing), send(stack, "intake", *intake), killing()
     )
-    wanted, last = {one.complaint_id for one in people}, {}
+    wanted = {one.complaint_id for one in people}
+    last: dict[str, int] = {}
     copies: dict[str, set[str]] = {}
     async with reading(stack, "notification", "complaints.lifecycle.v1") as lifecycle:
         deadline = time.monotonic() + 60

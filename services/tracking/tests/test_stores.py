@@ -1,6 +1,7 @@
 """What every store of tracking must do: the fakes and Mongo."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from chikaya_contracts.envelope import Event
@@ -13,13 +14,13 @@ from chikaya_tracking.domain.case import Rules
 RULES = Rules()
 
 
-async def test_a_batch_is_taken_in_and_said(cases, make):
+async def test_a_batch_is_taken_in_and_said(cases: Any, make: Any) -> None:
     said = await cases.transact([make.submitted(), make.routed(), make.supplement()], RULES)
     assert make.lifecycle([one for _, one in said]) == ["received", "routed", "supplemented"]
     assert make.follow_ups([one for _, one in said]) == [("onee", "supplemented")]
 
 
-async def test_what_is_read_back_is_what_was_written(cases, make):
+async def test_what_is_read_back_is_what_was_written(cases: Any, make: Any) -> None:
     causes = [
         make.submitted(),
         make.answer(at=2),
@@ -37,7 +38,7 @@ async def test_what_is_read_back_is_what_was_written(cases, make):
     assert len(kept.parked) == 1
 
 
-async def test_a_repeat_writes_nothing_and_says_the_same(cases, make):
+async def test_a_repeat_writes_nothing_and_says_the_same(cases: Any, make: Any) -> None:
     batch = [make.submitted(), make.routed(), make.supplement()]
     first = await cases.transact(batch, RULES)
     version = (await cases.load([make.complaint_id]))[make.complaint_id].version
@@ -45,7 +46,7 @@ async def test_a_repeat_writes_nothing_and_says_the_same(cases, make):
     assert (await cases.load([make.complaint_id]))[make.complaint_id].version == version
 
 
-async def test_writers_who_race_lose_nothing(cases, make):
+async def test_writers_who_race_lose_nothing(cases: Any, make: Any) -> None:
     """Two consumers, and several instances, may hold the same case at the same time."""
     await cases.transact([make.submitted(), make.routed()], RULES)
     added = [make.supplement(at=2 + n / 100, text=f"ajout {n}") for n in range(12)]
@@ -58,7 +59,7 @@ async def test_writers_who_race_lose_nothing(cases, make):
     assert len({id for each in said for _, one in each if (id := one.id)}) == 12 * 2 + 2
 
 
-async def test_one_reference_for_two_complaints_is_an_error_that_harms_no_other(cases, make):
+async def test_one_reference_for_two_complaints_is_an_error_that_harms_no_other(cases: Any, make: Any) -> None:
     await cases.transact([make.submitted()], RULES)
     thief = make.another(2)
     with pytest.raises(ReferenceTaken):
@@ -70,14 +71,14 @@ async def test_one_reference_for_two_complaints_is_an_error_that_harms_no_other(
         await cases.transact([early.submitted(reference=make.reference)], RULES)
 
 
-async def test_a_case_is_found_by_its_reference(cases, make):
+async def test_a_case_is_found_by_its_reference(cases: Any, make: Any) -> None:
     await cases.transact([make.submitted(), make.another(2).submitted()], RULES)
     found = await cases.by_reference(make.another(2).reference)
     assert found.complaint_id == make.another(2).complaint_id
     assert await cases.by_reference("20269999999999") is None
 
 
-async def test_cases_of_a_telephone_number_are_listed_by_key_newest_first(cases, make):
+async def test_cases_of_a_telephone_number_are_listed_by_key_newest_first(cases: Any, make: Any) -> None:
     people = [make.another(n) for n in range(1, 8)]
     await cases.transact([one.submitted(at=n // 2) for n, one in enumerate(people)], RULES)
     stranger = make.another(99)
@@ -91,7 +92,7 @@ async def test_cases_of_a_telephone_number_are_listed_by_key_newest_first(cases,
     assert await cases.by_phone("+212612345678", before, 2) == []
 
 
-async def test_due_cases_come_in_pages(cases, make):
+async def test_due_cases_come_in_pages(cases: Any, make: Any) -> None:
     people = [make.another(n) for n in range(1, 6)]
     await cases.transact([one.submitted(at=n) for n, one in enumerate(people)], RULES)
     await cases.transact([people[0].routed(), people[1].withdraw()], RULES)
@@ -99,7 +100,7 @@ async def test_due_cases_come_in_pages(cases, make):
     assert found == [[people[2].complaint_id, people[3].complaint_id], [people[4].complaint_id]]
 
 
-async def test_outcomes_of_notices_are_kept_once(cases, make):
+async def test_outcomes_of_notices_are_kept_once(cases: Any, make: Any) -> None:
     sent = NoticeSent(
         complaint_id=make.complaint_id, event="e", notice="receipt", by="sms", language="ar", at=make.day(0), attempts=1
     )
@@ -110,13 +111,13 @@ async def test_outcomes_of_notices_are_kept_once(cases, make):
     assert await cases.notices("another") == []
 
 
-def listed(slug, version, own_system=False):
+def listed(slug: Any, version: Any, own_system: Any = False) -> Any:
     return AdministrationListed(
         slug=slug, name_fr="Nom", name_ar="اسم", kind="ministry", own_system=own_system, version=version
     )
 
 
-async def test_the_latest_row_of_the_catalogue_is_kept(administrations):
+async def test_the_latest_row_of_the_catalogue_is_kept(administrations: Any) -> None:
     await administrations.keep([listed("onee", 1), listed("onee", 3, own_system=True), listed("habous", 1)])
     await administrations.keep([listed("onee", 2)])
     rows = {row.slug: row for row in await administrations.all()}
@@ -125,13 +126,13 @@ async def test_the_latest_row_of_the_catalogue_is_kept(administrations):
     await administrations.keep([])
 
 
-async def test_tries_are_counted(tries, make):
+async def test_tries_are_counted(tries: Any, make: Any) -> None:
     await asyncio.gather(*(tries.add({"a": make.day(9999), "all": make.day(9999)}) for _ in range(5)))
     await tries.add({"all": make.day(9999)})
     assert await tries.counts(["a", "all", "b"]) == {"a": 5, "all": 6, "b": 0}
 
 
-async def test_every_query_is_bounded_by_an_index(database, make):
+async def test_every_query_is_bounded_by_an_index(database: Any, make: Any) -> None:
     await MongoCases(database).transact([make.submitted()], RULES)
     collection = database.db.cases
     for query in ({"reference": make.reference}, {"phone": "+212612345678"}, {"next_due": {"$lte": make.day(99)}}):

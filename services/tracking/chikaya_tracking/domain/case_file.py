@@ -34,8 +34,8 @@ from chikaya_contracts.messages.routing import ComplaintRouted, Decision
 
 from .case import Case, Cause, NotAllowed, Rules, asker, decide, event_id, evolve, fold, refusal, text_id
 
-MAX_PARKED = 500
-"""More than this waiting for one case is no lateness: the next is refused to the dead letters."""
+MAX_PARKED = 200
+"""More than this waiting for one case is no lateness, and would outgrow a document: the next is a dead letter."""
 
 Kind = Literal[
     "question-answered", "supplemented", "withdrawn", "rated", "reopened", "closed", "transferred", "refused",
