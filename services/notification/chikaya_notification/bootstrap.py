@@ -63,7 +63,5 @@ def build(settings: Settings) -> Process:
     process.on_stop(mailer.close)
     process.on_stop(gateway.close)
     process.on_stop(database.close)
-    staff = Staff(settings)
-    process.app.include_router(staff.router)
-    process.app.include_router(api.router(database.notices, staff))
+    process.app.include_router(api.router(database.notices, Staff(settings)))
     return process

@@ -1,5 +1,6 @@
 """Settings of notification; the common ones are in `chikaya_servicekit.settings`."""
 
+import secrets
 from typing import ClassVar, Literal
 
 from chikaya_servicekit.settings import MongoSettings, ServiceSettings
@@ -10,7 +11,8 @@ from .domain.wording import LONGEST_PORTAL_URL
 
 
 class Settings(ServiceSettings, MongoSettings, StaffSettings):
-    """From the environment, prefix `CHIKAYA_`."""
+    """From the environment, prefix `CHIKAYA_`. Notification signs nobody in: of OpenID Connect it needs the issuer
+    alone, for staff's tokens."""
 
     SERVICE: ClassVar[str] = "notification"
 
@@ -34,4 +36,12 @@ class Settings(ServiceSettings, MongoSettings, StaffSettings):
         "http://127.0.0.1:8000",
         max_length=LONGEST_PORTAL_URL,
         description="The portal's address, for links; short, since an Arabic SMS has 134 characters in all.",
+    )
+    public_url: str = Field("http://127.0.0.1:8004", description="Where this process is reached.")
+    oidc_client_id: str = Field("notification", description="Not used to sign in: notification has no pages.")
+    oidc_client_secret: SecretStr = Field(SecretStr(""), description="Not used to sign in either.")
+    session_secret: SecretStr = Field(
+        default_factory=lambda: SecretStr(secrets.token_urlsafe(32)),
+        min_length=32,
+        description="Notification gives no sessions: one of its own making, so that no cookie opens anything here.",
     )

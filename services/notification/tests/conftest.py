@@ -1,14 +1,29 @@
-"""Lifecycle events, contacts and notices for notification's tests."""
+"""Lifecycle events, contacts and notices for notification's tests; its stores in memory and on a real server."""
 
-from collections.abc import Callable
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chikaya_contracts import reference
 from chikaya_contracts.envelope import Event
 from chikaya_contracts.messages import ALL
+from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import CaseEvent
+from chikaya_local.mongo import Mongo
+from chikaya_notification.adapters.mongo import MongoNotification
+from chikaya_notification.domain.notices import Contact, Notice, Told
+from chikaya_notification.domain.wording import Name
+from chikaya_notification.outcomes import Outcomes
+from chikaya_notification.stores import Administrations, Known, Notices
+from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.testing import RecordingPublisher
+from pymongo import MongoClient
 
 AT = datetime(2026, 3, 2, 9, 12, 30, tzinfo=UTC)
 CONTENT: dict[str, dict[str, Any]] = {
@@ -72,3 +87,217 @@ def happened(name: str, sequence: int = 1, complaint_id: str = "c1", **more: Any
 @pytest.fixture(name="happened", scope="session")
 def _happened() -> Happened:
     return happened
+
+
+class MemoryNotices:
+    """`stores.Notices` in memory. `away` makes every call fail, as a database that cannot be reached does."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, Known] = {}
+        self.notices: dict[str, Notice] = {}
+        self.unsaid: set[str] = set()
+        self.away = False
+
+    def _reach(self) -> None:
+        if self.away:
+            raise DependencyDown("away")
+
+    async def known(self, complaint_ids: Collection[str]) -> dict[str, Known]:
+        self._reach()
+        return {id: self.cases[id] for id in complaint_ids if id in self.cases}
+
+    async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
+        self._reach()
+        for id, contact in contacts.items():
+            self.cases[id] = replace(self.cases.get(id, Known()), contact=contact)
+
+    async def remember(self, told: Mapping[str, Told]) -> None:
+        self._reach()
+        for id, one in told.items():
+            self.cases[id] = replace(self.cases.get(id, Known()), told=one)
+
+    async def add(self, notices: Sequence[Notice]) -> None:
+        self._reach()
+        for notice in notices:
+            if notice.id not in self.notices:
+                self._keep(notice)
+
+    async def waiting(self, complaint_ids: Collection[str]) -> list[Notice]:
+        self._reach()
+        return [one for one in self.notices.values() if one.complaint_id in complaint_ids and one.state == "waiting"]
+
+    async def address(self, notices: Sequence[Notice]) -> None:
+        self._reach()
+        for notice in notices:
+            if self.notices[notice.id].state == "waiting":
+                self._keep(notice)
+
+    async def claim(self, by: str, now: datetime, lease: timedelta, at_most: int) -> list[Notice]:
+        self._reach()
+        due = [one for one in self.notices.values() if one.by == by and one.state == "pending" and one.due <= now]
+        due.sort(key=lambda one: one.due)
+        claimed = [replace(one, due=now + lease) for one in due[:at_most]]
+        self.notices |= {one.id: one for one in claimed}
+        return claimed
+
+    async def end_try(self, notice: Notice) -> bool:
+        self._reach()
+        if self.notices[notice.id].state != "pending":
+            return False
+        self._keep(notice)
+        return True
+
+    async def release(self, notices: Sequence[Notice], due: datetime) -> None:
+        self._reach()
+        for notice in notices:
+            if self.notices[notice.id].state == "pending":
+                self.notices[notice.id] = replace(self.notices[notice.id], due=due)
+
+    async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:
+        self._reach()
+        found = [self.notices[id] for id in self.unsaid]
+        return [one for one in found if one.ended_at and one.ended_at <= ended_before][:at_most]
+
+    async def published(self, ids: Sequence[str]) -> None:
+        self._reach()
+        self.unsaid -= set(ids)
+
+    async def of(self, complaint_id: str) -> list[Notice]:
+        self._reach()
+        found = [one for one in self.notices.values() if one.complaint_id == complaint_id]
+        return sorted(found, key=lambda one: (one.facts.at, one.notice, one.by))
+
+    def _keep(self, notice: Notice) -> None:
+        self.notices[notice.id] = notice
+        if notice.ended_at:
+            self.unsaid.add(notice.id)
+
+
+class MemoryAdministrations:
+    """`stores.Administrations` in memory."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Name] = {}
+
+    async def keep(self, names: Mapping[str, Name]) -> None:
+        self.names |= names
+
+    async def named(self, slugs: Collection[str]) -> dict[str, Name]:
+        return {slug: self.names[slug] for slug in slugs if slug in self.names}
+
+
+class Hand:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = AT + timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Hand:
+    return Hand()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives ports of this package's own range that nothing listens on, each once."""
+    candidates = iter(range(24_000, 24_100))
+
+    def give() -> int:
+        for port in candidates:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)):
+                    return port
+        raise RuntimeError("no free port between 24000 and 24099")
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
+    """A database server of its own, unless MONGO_URI names one (and a database in its path)."""
+    if named := os.environ.get("MONGO_URI"):
+        yield named
+        return
+    server = Mongo(
+        tmp_path_factory.mktemp("mongo"),
+        port=free_port(),
+        passwords={"admin": uuid.uuid4().hex, "notification": uuid.uuid4().hex},
+        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or Path(__file__).parents[3] / ".local" / "cache"),
+    )
+    with server.running():
+        yield server.uri("notification")
+
+
+@pytest.fixture
+async def database(mongo_uri: str) -> AsyncIterator[MongoNotification]:
+    """A database with its indexes and nothing in it."""
+    database = MongoNotification(mongo_uri, "notification")
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        for collection in ("cases", "notices", "administrations"):
+            client["notification"][collection].delete_many({})
+    await database.create_indexes()
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def notices(request: pytest.FixtureRequest) -> Notices:
+    """The store of notices: the fake, and the real one."""
+    return MemoryNotices() if request.param == "memory" else request.getfixturevalue("database").notices
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def administrations(request: pytest.FixtureRequest) -> Administrations:
+    """The store of names, in both forms."""
+    return MemoryAdministrations() if request.param == "memory" else request.getfixturevalue("database").administrations
+
+
+@pytest.fixture
+def memory() -> MemoryNotices:
+    return MemoryNotices()
+
+
+@pytest.fixture
+def names() -> MemoryAdministrations:
+    return MemoryAdministrations()
+
+
+@pytest.fixture
+def publisher() -> RecordingPublisher:
+    return RecordingPublisher()
+
+
+@pytest.fixture
+def outcomes(memory: MemoryNotices, publisher: RecordingPublisher, clock: Hand) -> Outcomes:
+    return Outcomes(memory, publisher, clock)
+
+
+def submitted(complaint_id: str = "c1", language: str = "fr", **contact: Any) -> Event[Any]:
+    """A submission by somebody with an e-mail address and a telephone, unless `contact` says otherwise."""
+    both = {"email": "nadia@example.com", "phone": "0612345678"}
+    data = ComplaintSubmitted.model_validate(
+        {
+            "complaint_id": complaint_id,
+            "reference": reference.make(2026, 123),
+            "verifier": "00",
+            "channel": "portal",
+            "received_at": AT,
+            "nature": "complaint",
+            "text": "La rue n'est plus éclairée.",
+            "contact": {
+                "name": "Nadia El Hamdaoui",
+                **(contact or both),
+            },
+            "language": language,
+        }
+    )
+    return Event(f"{complaint_id}-submitted", "/intake", AT, data, data.TOPIC.name)
+
+
+@pytest.fixture(name="submitted", scope="session")
+def _submitted() -> Callable[..., Event[Any]]:
+    return submitted

@@ -111,19 +111,32 @@ class Mailer:
     def _message(self, id: str, to: str, mail: Mail, language: NoticeLanguage) -> EmailMessage:
         message = EmailMessage()
         try:
-            message["To"] = Address(addr_spec=to)
+            message["To"] = _address(to)
         except (ValueError, IndexError, HeaderParseError):
             raise Refused("not an e-mail address") from None
         message["From"] = self._sender
         message["Subject"] = mail.subject
         message["Date"] = format_datetime(self._clock())
         message["Message-Id"] = f"<{id}@{self._sender.domain}>"
-        message["Content-Language"] = language
         # RFC 3834: no holiday replies, please.
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
         message.add_alternative(mail.html, subtype="html")
+        message["Content-Language"] = language
         return message
+
+
+def _address(written: str) -> Address:
+    """Raises:
+    ValueError, IndexError, HeaderParseError: not an address.
+    """
+    if written.isascii():
+        return Address(addr_spec=written)
+    # RFC 6532: the standard library takes no such address whole.
+    if not re.fullmatch(r'[^\s<>()\[\]\\,;:@"]+@[^\s<>()\[\]\\,;:@"]+', written):
+        raise ValueError("not an address")
+    local, _, domain = written.partition("@")
+    return Address(username=local, domain=domain)
 
 
 def _refusal(error: smtp.SMTPResponseException) -> Refused | Deferred | Away:

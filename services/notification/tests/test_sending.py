@@ -1,0 +1,277 @@
+"""The senders: what is due goes out once; refusals, delays, servers that are away, crashes and goodbyes."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from chikaya_notification.consumers import Handlers
+from chikaya_notification.domain.delivery import Away, Deferred, Refused
+from chikaya_notification.domain.wording import Name
+from chikaya_notification.sending import BATCH, LEASE, Sender
+from chikaya_servicekit.faults import DependencyDown
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Server:
+    """Takes notices, or raises `fails[notice id]` or `fail`; keeps what it took in `taken`."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.names: list[Name | None] = []
+        self.addresses: set[str] = set()
+        self.asked = 0
+        self.fail: Exception | None = None
+        self.fails: dict[str, Exception] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_once = self.most_at_once = 0
+
+    async def take(self, notice: Any, language: str, address: str, name: Name | None) -> None:
+        self.asked += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.gate.wait()
+            await asyncio.sleep(0)
+            if error := self.fails.get(notice.id, self.fail):
+                raise error
+        finally:
+            self.at_once -= 1
+        self.taken.append(notice.id)
+        self.names.append(name)
+        self.addresses.add(address)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def sender(memory: Any, names: Any, outcomes: Any, clock: Any, server: Server) -> Sender:
+    return Sender("email", server.take, memory, names, outcomes, clock, 4, (DependencyDown,))
+
+
+@pytest.fixture
+def due(memory: Any, names: Any, outcomes: Any, submitted: Any, happened: Any) -> Any:
+    async def make(count: int) -> list[str]:
+        handlers = Handlers(memory, names, outcomes, lambda: None)
+        ids = [f"c{number}" for number in range(count)]
+        await handlers.submitted([submitted(id, email=f"{id}@example.com") for id in ids])
+        await handlers.happened([happened("routed", 1, id) for id in ids])
+        return [one.id for one in memory.notices.values() if one.by == "email"]
+
+    return make
+
+
+def states(memory: Any) -> Counter[str]:
+    return Counter(one.state for one in memory.notices.values() if one.by == "email")
+
+
+async def test_what_is_due_is_sent_once_and_said(
+    sender: Sender, due: Any, server: Server, memory: Any, names: Any, publisher: Any
+) -> None:
+    names.names["cnss"] = Name("Caisse", "الصندوق")
+    ids = await due(20)
+    publisher.events.clear()
+    assert await sender.send_due() == 20
+    assert await sender.send_due() == 0
+    assert sorted(server.taken) == sorted(ids)
+    assert states(memory) == {"sent": 20}
+    assert set(server.names) == {Name("Caisse", "الصندوق")}
+    assert server.addresses == {f"c{number}@example.com" for number in range(20)}
+    assert server.most_at_once == 4
+    assert {event.type for event in publisher.events} == {"ma.chikaya.notice.sent.v1"}
+    assert len({event.id for event in publisher.events}) == 20
+    assert memory.unsaid == set()
+
+
+async def test_a_refusal_ends_that_notice_alone(
+    sender: Sender, due: Any, server: Server, memory: Any, publisher: Any
+) -> None:
+    ids = await due(3)
+    publisher.events.clear()
+    server.fails[ids[1]] = Refused("the mail server answered 550 5.1.1")
+    await sender.send_due()
+    assert states(memory) == {"sent": 2, "failed": 1}
+    [failed] = [event.data for event in publisher.events if event.type == "ma.chikaya.notice.failed.v1"]
+    assert (failed.reason, failed.attempts) == ("the mail server answered 550 5.1.1", 1)
+    assert "@" not in failed.reason
+
+
+@pytest.mark.parametrize("error", [Deferred("451"), RuntimeError("a@example.com: our own mistake")])
+async def test_what_may_pass_is_tried_again_when_it_is_due_and_a_bounded_number_of_times(
+    error: Exception, sender: Sender, due: Any, server: Server, memory: Any, clock: Any, publisher: Any
+) -> None:
+    await due(1)
+    publisher.events.clear()
+    server.fail = error
+    began = clock.now
+    while states(memory) == {"pending": 1} and clock.now - began < timedelta(days=3):
+        await sender.send_due()
+        assert await sender.send_due() == 0
+        clock.now += timedelta(minutes=1)
+    assert server.asked == 8
+    assert states(memory) == {"failed": 1}
+    [said] = publisher.events
+    assert said.data.attempts == 8
+    assert "@" not in said.data.reason
+
+
+async def test_one_that_is_tried_again_with_success_says_how_often(
+    sender: Sender, due: Any, server: Server, clock: Any, publisher: Any
+) -> None:
+    await due(1)
+    server.fail = Deferred("451")
+    await sender.send_due()
+    server.fail = None
+    clock.now += timedelta(minutes=2)
+    await sender.send_due()
+    assert publisher.events[-1].data.attempts == 2
+
+
+async def test_a_server_that_is_away_costs_no_try_and_keeps_every_notice(
+    sender: Sender, due: Any, server: Server, memory: Any, clock: Any
+) -> None:
+    await due(30)
+    server.fail = Away("mail server: SMTPConnectError")
+    for _ in range(50):
+        await sender.send_due()
+        clock.now += timedelta(hours=1)
+    assert sender.held_by == "mail server: SMTPConnectError"
+    assert server.asked <= 50 * 4
+    assert states(memory) == {"pending": 30}
+    server.fail = None
+    await sender.send_due()
+    assert states(memory) == {"sent": 30}
+    assert {one.attempts for one in memory.notices.values() if one.by == "email"} == {1}
+    assert sender.held_by == ""
+
+
+async def test_the_loop_probes_a_server_that_is_away_with_one_notice_and_goes_on_when_it_is_back(
+    sender: Sender, due: Any, server: Server, memory: Any
+) -> None:
+    await due(10)
+    server.fail = Away("away")
+    loop = asyncio.create_task(sender.run())
+    while server.asked < 6:
+        await asyncio.sleep(0.01)
+    assert sender.held_by == "away"
+    server.fail = None
+    async with asyncio.timeout(10):
+        while states(memory) != {"sent": 10}:
+            await asyncio.sleep(0.01)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_the_loop_wakes_at_once_and_takes_more_than_a_batch(
+    sender: Sender, due: Any, memory: Any, server: Server
+) -> None:
+    loop = asyncio.create_task(sender.run())
+    await asyncio.sleep(0.05)
+    await due(BATCH * 2 + 3)
+    sender.wake()
+    async with asyncio.timeout(0.9):
+        while states(memory) != {"sent": BATCH * 2 + 3}:
+            await asyncio.sleep(0.01)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_told_to_leave_it_ends_what_is_under_way_and_gives_back_the_rest(
+    sender: Sender, due: Any, server: Server, memory: Any, clock: Any
+) -> None:
+    await due(10)
+    server.gate.clear()
+    loop = asyncio.create_task(sender.run())
+    while server.at_once < 4:
+        await asyncio.sleep(0.01)
+    loop.cancel()
+    await asyncio.sleep(0.05)
+    server.gate.set()
+    await asyncio.gather(loop, return_exceptions=True)
+    assert states(memory) == {"sent": 4, "pending": 6}
+    assert {one.due for one in memory.notices.values() if one.state == "pending"} == {clock.now}
+
+
+async def test_a_crash_after_the_send_repeats_it_under_the_same_id_when_the_lease_ends(
+    sender: Sender, due: Any, server: Server, memory: Any, clock: Any, names: Any, outcomes: Any
+) -> None:
+    await due(1)
+    end_try = memory.end_try
+
+    async def killed(_: Any) -> bool:
+        raise Killed
+
+    memory.end_try = killed
+    with pytest.raises(Killed):
+        await sender.send_due()
+    memory.end_try = end_try
+    successor = Sender("email", server.take, memory, names, outcomes, clock, 4)
+    assert await successor.send_due() == 0
+    clock.now += LEASE
+    assert await successor.send_due() == 1
+    assert len(server.taken) == 2
+    assert len(set(server.taken)) == 1
+    assert states(memory) == {"sent": 1}
+
+
+async def test_what_was_sent_while_the_database_left_is_recorded_when_it_is_back(
+    sender: Sender, due: Any, server: Server, memory: Any
+) -> None:
+    await due(1)
+    server.gate.clear()
+    sending = asyncio.create_task(sender.send_due())
+    while not server.at_once:
+        await asyncio.sleep(0.01)
+    memory.away = True
+    server.gate.set()
+    await asyncio.sleep(0.2)
+    memory.away = False
+    await sending
+    assert len(server.taken) == 1
+    assert states(memory) == {"sent": 1}
+
+
+async def test_a_notice_whose_lease_ran_out_in_the_queue_is_left_to_others(
+    sender: Sender, due: Any, server: Server, memory: Any, clock: Any
+) -> None:
+    await due(6)
+    server.gate.clear()
+    sending = asyncio.create_task(sender.send_due())
+    while server.at_once < 4:
+        await asyncio.sleep(0.01)
+    clock.now += LEASE
+    server.gate.set()
+    await sending
+    assert states(memory) == {"sent": 4, "pending": 2}
+
+
+async def test_while_kafka_is_away_sending_goes_on_and_outcomes_wait(
+    sender: Sender, due: Any, memory: Any, publisher: Any, outcomes: Any, clock: Any
+) -> None:
+    await due(5)
+    publisher.events.clear()
+    publisher.fail = DependencyDown("away")
+    await sender.send_due()
+    assert states(memory) == {"sent": 5}
+    publisher.fail = None
+    clock.now += timedelta(minutes=1)
+    assert await outcomes.publish_left_over() == 5
+    assert Counter(event.type for event in publisher.events) == {"ma.chikaya.notice.sent.v1": 5}
+
+
+async def test_a_contact_that_is_gone_is_not_written_to(
+    sender: Sender, due: Any, server: Server, memory: Any, publisher: Any
+) -> None:
+    await due(1)
+    memory.cases.clear()
+    await sender.send_due()
+    assert server.taken == []
+    assert publisher.events[-1].data.reason == "erased"
