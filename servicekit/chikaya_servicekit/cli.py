@@ -224,7 +224,10 @@ def replay_letter(
 def main() -> None:
     """Loads the services' commands, then runs."""
     for entry in entry_points(group="chikaya.commands"):
-        app.add_typer(entry.load(), name=entry.name)
+        try:
+            app.add_typer(entry.load(), name=entry.name)
+        except ImportError as error:  # one service's command must not take the others away
+            err.print(f"[yellow]`chikaya {entry.name}` cannot be loaded: {error}[/yellow]")
     app()
 
 

@@ -1,6 +1,7 @@
 """A process: a FastAPI application whose lifespan waits for what it needs, consumes, and drains when it ends."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -15,7 +16,7 @@ from faststream.kafka import KafkaBroker
 
 from . import http
 from .clock import Clock, utc_now
-from .consuming import Consumer, ConsumerRun, delays
+from .consuming import LONGEST_DELAY_S, Consumer, ConsumerRun, delays
 from .faults import TRANSIENT, DependencyDown
 from .publishing import KafkaPublisher
 from .settings import ServiceSettings
@@ -157,7 +158,9 @@ class Process:
         self._broker = broker
 
     async def _kept_running(self, loop: Action) -> None:
-        for delay in delays():
+        waits = iter(delays())
+        while True:
+            begun = time.monotonic()
             try:
                 await loop()
                 return
@@ -165,7 +168,9 @@ class Process:
                 log.warning("background work held", error=type(error).__name__)
             except Exception:
                 log.exception("background work failed; begun again")
-            await asyncio.sleep(delay)
+            if time.monotonic() - begun > LONGEST_DELAY_S:
+                waits = iter(delays())  # it had worked for long: a new trouble, not the old one
+            await asyncio.sleep(next(waits))
 
     async def _unmet(self, needs: dict[str, Action]) -> dict[str, str]:
         async def met(name: str, ping: Action) -> tuple[str, str]:

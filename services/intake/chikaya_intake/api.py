@@ -74,9 +74,7 @@ class Intake:
     staff: Staff
     secrets: Secrets
     clock: Clock
-    link_secret: bytes
     link_s: int
-    public_url: str
 
 
 Calling = Callable[[str | None], Awaitable[str]]
@@ -206,9 +204,7 @@ def _attachments(intake: Intake, calling: Calling) -> APIRouter:
         if found is None or asking not in (None, found[1]):
             raise _no_attachment()
         expires = math.ceil((intake.clock() + timedelta(seconds=intake.link_s)).timestamp())
-        signature = rules.signature(intake.link_secret, attachment_id, expires)
-        path = f"/v1/attachments/{quote(attachment_id, safe='')}"
-        return Link(url=f"{intake.public_url}{path}?expires={expires}&signature={signature}", expires=expires)
+        return Link(url=intake.secrets.links.url(attachment_id, expires), expires=expires)
 
     @router.get("/{attachment_id}", response_class=StreamingResponse)
     async def download(
@@ -217,7 +213,7 @@ def _attachments(intake: Intake, calling: Calling) -> APIRouter:
         signature: Annotated[str, Query(description="From the link.")],
     ) -> StreamingResponse:
         """The file, by a link that is still good."""
-        if not rules.opens(intake.link_secret, attachment_id, expires, signature, intake.clock()):
+        if not intake.secrets.links.opens(attachment_id, expires, signature, intake.clock()):
             raise Problem(
                 403,
                 "Lien expiré ou invalide · رابط منتهي الصلاحية أو غير صالح",

@@ -14,6 +14,7 @@ from .adapters.mongo import MongoChannels, MongoComplaints
 from .channels import Keyring
 from .consumers import ChannelSubmissions
 from .domain.acceptance import Secrets
+from .domain.attachments import Links
 from .domain.rate import Limiter
 from .files import Files
 from .outbox import Outbox
@@ -29,6 +30,7 @@ def build(settings: Settings) -> Process:
     secrets = Secrets(
         access_code=settings.access_code_secret.get_secret_value().encode(),
         verifier=settings.verifier_key.get_secret_value().encode(),
+        links=Links(settings.attachment_link_secret.get_secret_value().encode(), settings.public_url.rstrip("/")),
     )
     reception = Reception(complaints, attachments, secrets, process.clock, settings.reference_block)
     outbox = Outbox(complaints, attachments, process.publisher, process.clock)
@@ -62,9 +64,7 @@ def build(settings: Settings) -> Process:
             staff=Staff(settings),
             secrets=secrets,
             clock=process.clock,
-            link_secret=settings.attachment_link_secret.get_secret_value().encode(),
             link_s=settings.attachment_link_s,
-            public_url=settings.public_url.rstrip("/"),
         ),
     )
     return process

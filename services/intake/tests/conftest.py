@@ -20,6 +20,7 @@ from chikaya_intake.adapters.gridfs import GridAttachments
 from chikaya_intake.adapters.mongo import MongoChannels, MongoComplaints
 from chikaya_intake.channels import Keyring, key_hash
 from chikaya_intake.domain.acceptance import Complaint, Filing, Secrets, Sender
+from chikaya_intake.domain.attachments import Links
 from chikaya_intake.domain.rate import Limiter
 from chikaya_intake.files import Files
 from chikaya_intake.outbox import Outbox
@@ -188,7 +189,9 @@ class Parts:
     """Intake on fakes, with its API."""
 
     settings: Settings
-    secrets: Secrets = field(default_factory=lambda: Secrets(b"a" * 32, b"v" * 32))
+    secrets: Secrets = field(
+        default_factory=lambda: Secrets(b"a" * 32, b"v" * 32, Links(b"l" * 32, "http://intake.test"))
+    )
     clock: Time = field(default_factory=Time)
     complaints: MemoryComplaints = field(default_factory=MemoryComplaints)
     attachments: MemoryAttachments = field(default_factory=MemoryAttachments)
@@ -219,9 +222,7 @@ class Parts:
                 staff=Staff(self.settings),
                 secrets=self.secrets,
                 clock=self.clock,
-                link_secret=b"l" * 32,
                 link_s=60,
-                public_url="http://intake.test",
             ),
         )
 

@@ -8,8 +8,9 @@ from chikaya_contracts import access, legal_time
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.submission import Submission
 from chikaya_intake.domain.acceptance import Complaint, Filing, Secrets, accept, fingerprint, is_repetition, receipt
+from chikaya_intake.domain.attachments import Links
 
-SECRETS = Secrets(b"code" * 8, b"verifier" * 4)
+SECRETS = Secrets(b"code" * 8, b"verifier" * 4, Links(b"l" * 32, "http://intake.test"))
 MakesFiling = Callable[..., Filing]
 
 

@@ -186,6 +186,17 @@ async def test_a_file_comes_back_by_its_link_for_a_while(parts: Any) -> None:
         assert (await client.get(link["url"])).status_code == 403
 
 
+async def test_the_message_links_to_its_files_until_the_case_can_be_over(parts: Any) -> None:
+    async with parts.client() as client:
+        id_ = (await client.post("/v1/attachments", files={"file": PDF})).json()["id"]
+        filed = (await client.post("/v1/complaints", json=RIGHT | {"attachments": [id_]})).json()
+        (file,) = parts.complaints.kept[filed["complaint_id"]].message.attachments
+        parts.clock.now += timedelta(days=180)
+        assert (await client.get(file.url, headers={"X-API-Key": ""})).content == PDF[1]
+        parts.clock.now += timedelta(days=11)
+        assert (await client.get(file.url)).status_code == 403
+
+
 async def test_a_link_is_for_the_owning_channel_and_for_staff(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     roles: list[str] = []
 

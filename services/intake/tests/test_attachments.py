@@ -5,7 +5,7 @@ import zipfile
 from datetime import UTC, datetime
 
 import pytest
-from chikaya_intake.domain.attachments import EXTENSIONS, UnsupportedType, media_type, opens, safe_name, signature
+from chikaya_intake.domain.attachments import EXTENSIONS, Links, UnsupportedType, media_type, safe_name
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,10 +82,11 @@ def test_any_name_becomes_a_short_one_with_the_ending_of_its_type(claimed: str, 
 def test_a_link_is_good_for_its_file_until_it_expires() -> None:
     now = datetime(2026, 3, 2, tzinfo=UTC)
     until = int(now.timestamp()) + 60
-    signed = signature(b"s", "file", until)
-    assert opens(b"s", "file", until, signed, now)
-    assert not opens(b"s", "other", until, signed, now)
-    assert not opens(b"s", "file", until + 1, signed, now)
-    assert not opens(b"other", "file", until, signed, now)
-    assert not opens(b"s", "file", until, signed, datetime.fromtimestamp(until, UTC))
-    assert not opens(b"s", "file", until, "é", now)
+    links = Links(b"s", "https://intake.test")
+    signed = links.signature("file", until)
+    assert links.opens("file", until, signed, now)
+    assert not links.opens("other", until, signed, now)
+    assert not links.opens("file", until + 1, signed, now)
+    assert not Links(b"other", "").opens("file", until, signed, now)
+    assert not links.opens("file", until, signed, datetime.fromtimestamp(until, UTC))
+    assert not links.opens("file", until, "é", now)

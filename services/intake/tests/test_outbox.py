@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from chikaya_intake.domain.acceptance import Complaint, Filing
+from chikaya_intake.domain.attachments import Links
 from chikaya_intake.outbox import FORGOTTEN_AFTER, FRESH_AT_MOST, Outbox
 from chikaya_servicekit.faults import DependencyDown
 from hypothesis import given
@@ -105,7 +106,9 @@ def test_everything_accepted_is_published_in_the_end(memory: Any, a_filing: Make
         complaints, files, clock, publisher = (
             memory.Complaints(), memory.Attachments(), memory.Time(), RecordingPublisher(),
         )  # fmt: skip
-        reception = Reception(complaints, files, Secrets(b"a" * 32, b"v" * 32), clock, 5)
+        reception = Reception(
+            complaints, files, Secrets(b"a" * 32, b"v" * 32, Links(b"l" * 32, "http://intake.test")), clock, 5
+        )
         outbox = Outbox(complaints, files, publisher, clock)
         for step in [*steps, "kafka back", "relay"]:
             if step == "accept":

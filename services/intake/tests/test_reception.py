@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from chikaya_intake.domain.acceptance import Complaint, Filing, Secrets
+from chikaya_intake.domain.attachments import Links
 from chikaya_intake.reception import AttachmentsUnknown, KeyReused, Outcome, Reception
 from chikaya_servicekit.faults import DependencyDown
 from hypothesis import given
 from hypothesis import strategies as st
 
-SECRETS = Secrets(b"a" * 32, b"v" * 32)
+SECRETS = Secrets(b"a" * 32, b"v" * 32, Links(b"l" * 32, "http://intake.test"))
 MakesFiling = Callable[..., Filing]
 
 BATCHES = st.lists(

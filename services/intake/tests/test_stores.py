@@ -11,11 +11,12 @@ from chikaya_intake.adapters.gridfs import GridAttachments
 from chikaya_intake.adapters.mongo import MongoComplaints
 from chikaya_intake.channels import key_hash
 from chikaya_intake.domain.acceptance import Complaint, Filing, Secrets, Sender, accept
+from chikaya_intake.domain.attachments import Links
 from chikaya_intake.stores import Channel
 from pymongo.errors import BulkWriteError
 
 MakesFiling = Callable[..., Filing]
-SECRETS = Secrets(b"a" * 32, b"v" * 32)
+SECRETS = Secrets(b"a" * 32, b"v" * 32, Links(b"l" * 32, "http://intake.test"))
 
 
 def complaint(filing: Filing, number: int = 1) -> Complaint:

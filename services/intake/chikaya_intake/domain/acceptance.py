@@ -5,6 +5,7 @@ Source: decree 2-17-265, which asks for an immediate receipt; the delays are tho
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,8 @@ from chikaya_contracts import access, ids, legal_time, topics
 from chikaya_contracts.envelope import Event, Message
 from chikaya_contracts.messages.intake import Attachment, ComplaintSubmitted
 from chikaya_contracts.submission import Receipt, Submission
+
+from .attachments import DOSSIER_LINK_FOR, Links
 
 SOURCE = "/intake"
 
@@ -43,10 +46,11 @@ class Filing:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`access_code` derives the codes; `verifier` keys what messages carry in their place."""
+    """`access_code` derives the codes; `verifier` keys what messages carry in their place; `links` signs links."""
 
     access_code: bytes
     verifier: bytes
+    links: Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ def accept(
     """The complaint that `filing` becomes."""
     submission = filing.submission
     code = access.code(secrets.access_code, complaint_id)
+    expires = math.ceil((accepted_at + DOSSIER_LINK_FOR).timestamp())
     return Complaint(
         id=complaint_id,
         channel=filing.channel,
@@ -124,7 +129,9 @@ def accept(
             administration_wished=submission.administration_wished,
             contact=submission.contact,
             language=submission.language,
-            attachments=attachments,
+            attachments=tuple(
+                file.model_copy(update={"url": secrets.links.url(file.id, expires)}) for file in attachments
+            ),
         ),
     )
 

@@ -3,12 +3,17 @@
 import hashlib
 import hmac
 import unicodedata
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import quote
 
 import filetype
 
 MAX_BYTES = 20 * 1024 * 1024
 HEAD_BYTES = 8192  # what recognising a type needs at most
+DOSSIER_LINK_FOR = timedelta(days=190)
+"""How long the link in a dossier is good: relay (15 days), answer (60), and one reopening (30 to ask for it, 60 to
+answer again), with some to spare for deadlines that move to a working day."""
 UNCLAIMED_FOR = timedelta(hours=24)
 NAME_LENGTH = 120
 
@@ -60,13 +65,24 @@ def safe_name(claimed: str, type: str) -> str:
     return f"{stem.strip(' .')[:room] or 'document'}.{ending}"
 
 
-def signature(secret: bytes, attachment_id: str, expires: int) -> str:
-    """What makes a link to an attachment valid until `expires` (seconds since the epoch)."""
-    return hmac.new(secret, f"{attachment_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Links that open an attachment for whoever has them, until they expire. `secret` signs; `public_url` is where
+    they lead, with no slash at its end."""
 
+    secret: bytes
+    public_url: str
 
-def opens(secret: bytes, attachment_id: str, expires: int, signed: str, now: datetime) -> bool:
-    """Whether a link opens the attachment now."""
-    return hmac.compare_digest(signature(secret, attachment_id, expires).encode(), signed.encode()) and (
-        now.timestamp() < expires
-    )
+    def signature(self, attachment_id: str, expires: int) -> str:
+        """What makes a link valid until `expires` (seconds since the epoch)."""
+        return hmac.new(self.secret, f"{attachment_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+
+    def url(self, attachment_id: str, expires: int) -> str:
+        """A link that is good until `expires`."""
+        query = f"expires={expires}&signature={self.signature(attachment_id, expires)}"
+        return f"{self.public_url}/v1/attachments/{quote(attachment_id, safe='')}?{query}"
+
+    def opens(self, attachment_id: str, expires: int, signed: str, now: datetime) -> bool:
+        """Whether a link opens the attachment now."""
+        wanted = self.signature(attachment_id, expires).encode()
+        return hmac.compare_digest(wanted, signed.encode()) and now.timestamp() < expires
