@@ -102,7 +102,6 @@ PROGRAMS: tuple[Program, ...] = (
         kafka="intake",
         mongo="intake",
         staff=True,
-        staff=True,
         secrets=("access_code_secret", "verifier_key", "attachment_link_secret"),
     ),
     Program(
