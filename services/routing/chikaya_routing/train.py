@@ -29,9 +29,12 @@ SOURCES = [
 ]
 
 PARAMETERS: dict[str, float] = {
-    "ridge": 1.0,
+    "target_ridge": 1.0,
+    "language_ridge": 0.1,
+    "nature_ridge": 0.3,
     "phrase_weight": 3.0,
-    "route_precision": 0.95,
+    "administration_precision": 0.95,
+    "local_precision": 0.95,
     "inadmissible_precision": 0.97,
     "support": 20,
 }
@@ -58,9 +61,9 @@ class Example:
 
 
 def corpus_hash(corpus: Path = CORPUS) -> str:
-    """What decides the artefact, hashed: training texts, catalogue, parameters, and the code that reads them."""
-    digest = hashlib.sha256(json.dumps(PARAMETERS, sort_keys=True).encode())
-    for path in [*sorted(corpus.glob("*.csv")), ADMINISTRATIONS, *SOURCES]:
+    """What decides the artefact, hashed: training texts, competences, parameters, and the code that reads them."""
+    digest = hashlib.sha256(json.dumps([PARAMETERS, list(_competence())], sort_keys=True).encode())
+    for path in [*sorted(corpus.glob("*.csv")), *SOURCES]:
         content = path.read_bytes()
         digest.update(f"{path.name}:{len(content)}:".encode())
         digest.update(content)
@@ -124,7 +127,7 @@ def _train(out: Path, corpus: Path) -> dict[str, Any]:
     for head, chosen in _chosen(given).items():
         names = [getattr(given[i], head) for i in chosen]
         penalty = np.array(
-            [PARAMETERS["ridge"] / (PARAMETERS["phrase_weight"] if given[i].phrase else 1) for i in chosen]
+            [PARAMETERS[f"{head}_ridge"] / (PARAMETERS["phrase_weight"] if given[i].phrase else 1) for i in chosen]
         )
         measured = np.array([not given[i].phrase for i in chosen])
         fitted[head] = _Head.fit(matrix[chosen], kernel[np.ix_(chosen, chosen)], names, penalty, measured)
@@ -218,11 +221,13 @@ class _Head:
         return cls(labels, (matrix.T @ dual) * scale, mean * scale, probabilities, truth)
 
 
-def _kind(label: str) -> Literal["route", "inadmissible", "triage"]:
-    """What a label would have the machine do alone."""
+def _kind(label: str) -> Literal["administration", "local", "inadmissible", "triage"]:
+    """What kind of outcome a label is; each has its own threshold."""
     if label.startswith("inadmissible:"):
         return "inadmissible"
-    return "triage" if label.startswith("triage:") else "route"
+    if label == "local":
+        return "local"
+    return "triage" if label.startswith("triage:") else "administration"
 
 
 def _reliability(sure: Any, right: Any) -> tuple[float, float]:
@@ -245,7 +250,7 @@ def _thresholds(target: _Head, confidence: Any) -> dict[str, float]:
     kinds = np.array([_kind(label) for label in target.labels])[target.probabilities.argmax(axis=1)]
     return {
         kind: _threshold(confidence[kinds == kind], target.right[kinds == kind], PARAMETERS[f"{kind}_precision"])
-        for kind in ("route", "inadmissible")
+        for kind in ("administration", "local", "inadmissible")
     }
 
 
@@ -266,9 +271,9 @@ def _metrics(target: _Head, texts: Sequence[Example], confidence: Any, threshold
     in_three = (np.argsort(-target.probabilities, axis=1)[:, :3] == target.truth[:, None]).any(axis=1)
     kinds = np.array([_kind(label) for label in target.labels])
     predicted = kinds[target.probabilities.argmax(axis=1)]
-    routed = (predicted == "route") & (confidence >= thresholds["route"])
-    rejected = (predicted == "inadmissible") & (confidence >= thresholds["inadmissible"])
-    out_of_scope = kinds[target.truth] != "route"
+    alone = confidence >= np.array([thresholds.get(str(kind), 2.0) for kind in predicted])
+    routed, rejected = alone & (predicted != "inadmissible"), alone & (predicted == "inadmissible")
+    out_of_scope = np.isin(kinds[target.truth], ("triage", "inadmissible"))
     languages = np.array([example.language for example in texts])
 
     def share(values: Any) -> float:

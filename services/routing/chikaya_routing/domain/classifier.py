@@ -22,7 +22,8 @@ HEADS = ("target", "language", "nature")
 
 USUAL_WORDS = 20
 LENGTH_POWER = 0.5
-"""A long text names more administrations that are not competent, so that the same evidence means less."""
+"""A long text names more administrations that are not competent, so that the same evidence means less; half the usual
+length is the shortest that counts, since a few words are no evidence of a plain case."""
 
 Vector = NDArray[np.float32]
 
@@ -146,7 +147,7 @@ def sureness(target: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]
 
     `target` holds probabilities, one row a text; `lengths` its number of words.
     """
-    flatter = ((np.maximum(lengths, 1) / USUAL_WORDS) ** -LENGTH_POWER)[:, None]
+    flatter = ((np.maximum(lengths, USUAL_WORDS // 2) / USUAL_WORDS) ** -LENGTH_POWER)[:, None]
     best = _softmax(np.log(target.astype(np.float64) + 1e-9) * flatter).max(axis=1).astype(np.float64)
     best = np.clip(best, 1e-6, 1 - 1e-6)
     return np.asarray(np.log(best / (1 - best)), dtype=np.float64)

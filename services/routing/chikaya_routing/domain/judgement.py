@@ -29,6 +29,9 @@ MODEL_STAGE = "model"
 SHORTEST_LETTERS = 8
 """Fewer letters than this say nothing that could be relayed."""
 
+FEWEST_WORDS = 4
+"""Fewer words than this are never acted on by the machine alone: an insult can be made of two nouns."""
+
 FOREIGN_CONFIDENCE = 0.6
 NATURE_CONFIDENCE = 0.8
 """From here on the text's nature is believed over what was declared; what was declared is usually right."""
@@ -94,6 +97,7 @@ class Evidence:
     language: LanguageGuess
     place: Place
     letters: int
+    words: int
     known: bool
     """Whether the model has met any of the words before."""
 
@@ -101,7 +105,8 @@ class Evidence:
 def decide(evidence: Evidence, thresholds: Mapping[str, float]) -> tuple[Outcome, str]:
     """The outcome, and what it is about: a slug if routed, else the reason.
 
-    `thresholds` holds, for `route` and `inadmissible`, the confidence from which the machine may decide alone.
+    `thresholds` holds the confidence from which the machine may decide alone: for an `administration`, a `local`
+    matter, and what is `inadmissible`.
     """
     if not _readable(evidence):
         return "triage", "not-understood"
@@ -109,12 +114,14 @@ def decide(evidence: Evidence, thresholds: Mapping[str, float]) -> tuple[Outcome
     kind, _, reason = label.partition(":")
     if kind == "triage":
         return "triage", reason
-    if kind == "inadmissible":
-        return ("inadmissible", reason) if evidence.confidence >= thresholds["inadmissible"] else ("triage", "unsure")
     if label == LOCAL and evidence.place.certainty != "commune":
         # Whichever commune it is, it cannot be known: asking for the place is what helps the citizen most.
         return "triage", "place-missing"
-    if evidence.confidence < thresholds["route"]:
+    if evidence.words < FEWEST_WORDS:
+        return "triage", "unsure"
+    if kind == "inadmissible":
+        return ("inadmissible", reason) if evidence.confidence >= thresholds["inadmissible"] else ("triage", "unsure")
+    if evidence.confidence < thresholds[LOCAL if label == LOCAL else "administration"]:
         return "triage", "unsure"
     return "routed", _slug(label, evidence.place)
 
@@ -183,9 +190,11 @@ class Classifier:
     def _judge(self, submission: Submission, reading: Reading) -> Judgement:
         named = _named(self.model.labels["target"], reading.target)
         language = identify(submission.text, _named(self.model.labels["language"], reading.language))
-        letters = sum(len(word) for word in reading.tokens if word != "0")
+        written = [word for word in reading.tokens if word != "0"]
         place = self.gazetteer.find(submission.text, submission.place)
-        evidence = Evidence(named, reading.confidence, language, place, letters, reading.known)
+        evidence = Evidence(
+            named, reading.confidence, language, place, sum(map(len, written)), len(written), reading.known
+        )
         outcome, subject = decide(evidence, {**self.model.thresholds, **self.thresholds})
         best = max(named, key=lambda label: named[label])
         # What is decided without the model, by script or length, is certain and has no alternative.
