@@ -9,7 +9,7 @@ from chikaya_routing.adapters import mongo
 from chikaya_routing.adapters.mongo import MongoStore
 from chikaya_routing.catalogue import LiveCatalogue
 from chikaya_routing.consumers import Handlers, every
-from chikaya_routing.domain.judgement import Classifier
+from chikaya_routing.model import LiveModel
 from chikaya_routing.settings import Settings
 
 CATALOGUE_POLL_S = 5.0
@@ -20,21 +20,18 @@ def build(settings: Settings) -> Process:
     """The process, ready to be served."""
     store = MongoStore(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     process = Process(settings, "Routing", transient=mongo.TRANSIENT)
-    catalogue = LiveCatalogue(store)
-    models: list[Classifier] = []
-
-    async def load_model() -> None:
-        if not models:
-            models.append(Classifier.load(settings.model_path))
+    catalogue, model = LiveCatalogue(store), LiveModel(settings.model_path)
 
     async def catalogue_there() -> None:
         await catalogue.refresh()
-        if not catalogue.rows:
+        if not catalogue.edition.rows:
             raise DependencyDown("the catalogue is empty: chikaya catalogue import FILE --yes")
 
-    handlers = Handlers(store, lambda: models[0], lambda: catalogue.rows, process.publisher, process.clock)
+    handlers = Handlers(
+        store, lambda: model.classifier, lambda: catalogue.edition.rows, process.publisher, process.clock
+    )
     process.need("mongo", store.ping)
-    process.need("model", load_model)
+    process.need("model", model.load)
     process.need("catalogue", catalogue_there)
     process.setup(store.create_indexes)
     process.consume(Consumer("submissions", [topics.SUBMITTED], handlers.submitted, max_records=200))

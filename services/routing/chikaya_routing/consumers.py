@@ -1,38 +1,26 @@
 """Topics → decisions: submissions are classified and relayed, transfers decided again, supplements kept."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any
 
-import structlog
-from chikaya_contracts.envelope import Event, Message
-from chikaya_contracts.messages.catalogue import AdministrationListed
+from chikaya_contracts.envelope import Event
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import CaseQuestionAnswered, CaseTransferRequested, CaseWithdrawn
-from chikaya_contracts.messages.requests import ComplaintSupplemented
 from chikaya_servicekit.clock import Clock
 from chikaya_servicekit.publishing import Publisher
 
 from chikaya_routing.domain import routing
+from chikaya_routing.domain.catalogue import Rows
 from chikaya_routing.domain.judgement import Classifier, Judgement, Submission
 from chikaya_routing.domain.routing import Complaint, Supplement
+from chikaya_routing.stores import Complaints
 
-log = structlog.get_logger()
 
-
-class Complaints(Protocol):
-    """What is kept of complaints; `adapters.mongo.MongoStore` says what each does."""
-
-    async def load(self, ids: Iterable[str]) -> dict[str, Complaint]: ...
-    async def waiting_supplements(self, ids: Iterable[str]) -> dict[str, tuple[Supplement, ...]]: ...
-    async def add(self, decided: Sequence[tuple[Complaint, dict[str, Any]]]) -> set[str]: ...
-    async def replace(self, complaint: Complaint, known_decisions: int, more: dict[str, Any] | None = None) -> bool: ...
-    async def supplement(self, added: Sequence[tuple[str, Supplement]]) -> None: ...
-    async def move(self, ids: Sequence[str], sources: Sequence[str], target: str) -> None: ...
-    async def due(self, now: datetime) -> list[Complaint]: ...
-    async def released(self, complaints: Sequence[Complaint]) -> None: ...
+class UnknownComplaint(LookupError):
+    """An administration gives back a complaint that routing has never decided."""
 
 
 class Handlers:
@@ -42,20 +30,19 @@ class Handlers:
         self,
         complaints: Complaints,
         classifier: Callable[[], Classifier],
-        catalogue: Callable[[], Mapping[str, AdministrationListed]],
+        catalogue: Callable[[], Rows],
         publisher: Publisher,
         clock: Clock,
     ) -> None:
         self._complaints, self._classifier, self._catalogue = complaints, classifier, catalogue
         self._publisher, self._clock = publisher, clock
 
-    async def submitted(self, batch: Sequence[Event[ComplaintSubmitted]]) -> None:
+    async def submitted(self, batch: Sequence[Event[Any]]) -> None:
         """Classifies what is new, in one batch; what is known is published again as it was decided."""
-        events = {event.data.complaint_id: event for event in batch}
-        known = await self._complaints.load(events)
+        events: dict[str, Event[Any]] = {event.data.complaint_id: event for event in batch}
+        known, early = await self._complaints.known(events)
         new = [event for complaint_id, event in events.items() if complaint_id not in known]
         if new:
-            early = await self._complaints.waiting_supplements(event.data.complaint_id for event in new)
             judgements = await asyncio.to_thread(self._classifier().judge, [_submission(event.data) for event in new])
             at = self._clock()
             decided = [
@@ -64,8 +51,8 @@ class Handlers:
             ]
             taken = await self._complaints.add(decided)
             known |= {complaint.id: complaint for complaint, _ in decided if complaint.id not in taken}
-            known |= await self._complaints.load(taken) if taken else {}
-        await self.publish([known[complaint_id] for complaint_id in events])
+            known |= (await self._complaints.known(taken)).complaints if taken else {}
+        await self._publish([(known[complaint_id], 1) for complaint_id in events])
 
     def _first(
         self, event: Event[ComplaintSubmitted], judgement: Judgement, early: tuple[Supplement, ...], at: datetime
@@ -74,56 +61,65 @@ class Handlers:
         complaint = Complaint(event.data, supplements=early)
         return routing.with_decision(complaint, decision, event.id, event.traceparent, release_at=at)
 
-    async def lifecycle(self, batch: Sequence[Event[Message]]) -> None:
+    async def lifecycle(self, batch: Sequence[Event[Any]]) -> None:
         """Decides transfers again; takes withdrawn complaints off the queue, puts answered ones back."""
-        transfers = [event for event in batch if isinstance(event.data, CaseTransferRequested)]
         withdrawn = [event.data.complaint_id for event in batch if isinstance(event.data, CaseWithdrawn)]
-        answered = [event.data.complaint_id for event in batch if isinstance(event.data, CaseQuestionAnswered)]
+        answered = [event for event in batch if isinstance(event.data, CaseQuestionAnswered)]
         if answered:
-            await self._complaints.move(answered, ["waiting"], "triage")
+            await self._complaints.answered([(one.data.complaint_id, one.id, one.data.at) for one in answered])
         if withdrawn:
-            await self._complaints.move(withdrawn, ["triage", "waiting"], "withdrawn")
-        for event in transfers:
-            await self._transfer(event)
+            await self._complaints.withdraw(withdrawn)
+        for event in batch:
+            if isinstance(event.data, CaseTransferRequested):
+                await self._transfer(event)
 
-    async def _transfer(self, event: Event[Any]) -> None:
-        asked: CaseTransferRequested = event.data
+    async def _transfer(self, event: Event[CaseTransferRequested]) -> None:
+        asked = event.data
         while True:
-            complaint = (await self._complaints.load([asked.complaint_id])).get(asked.complaint_id)
+            complaint = (await self._complaints.known([asked.complaint_id])).complaints.get(asked.complaint_id)
             if complaint is None:
-                log.error("transfer of a complaint that routing never decided", event=event.id)
-                return
-            if complaint.decided_for(event.id):
+                raise UnknownComplaint(asked.complaint_id)
+            if number := complaint.decided_for(event.id):
                 break
+            if complaint.withdrawn:
+                return
             at = self._clock()
             decision = routing.after_transfer(complaint, asked, self._catalogue(), at)
             decided = routing.with_decision(
                 replace(complaint, proposed=asked.proposed), decision, event.id, event.traceparent, release_at=at
             )
             if await self._complaints.replace(decided, len(complaint.decisions)):
-                complaint = decided
+                complaint, number = decided, decision.decision
                 break
-        await self.publish([complaint])
+        await self._publish([(complaint, number)])
 
-    async def supplements(self, batch: Sequence[Event[ComplaintSupplemented]]) -> None:
+    async def supplements(self, batch: Sequence[Event[Any]]) -> None:
         """Keeps what citizens add, for the triage officer and for the dossier."""
         await self._complaints.supplement(
             [(event.data.complaint_id, Supplement(event.id, event.data.at, event.data.text)) for event in batch]
         )
 
-    async def publish(self, complaints: Sequence[Complaint]) -> None:
-        """Dossiers first, acknowledged; then decisions: no case is said to be relayed before its dossier lies there."""
-        dossiers, decisions = routing.publications(complaints, self._clock())
-        await self._publisher.publish(dossiers)
-        await self._publisher.publish(decisions)
-
     async def release(self) -> int:
-        """Publishes triage decisions that have rested long enough; gives how many."""
+        """Publishes triage decisions that have rested long enough; gives how many were due. A decision about a
+        complaint that was withdrawn meanwhile is taken back instead: nobody has heard of it."""
         due = await self._complaints.due(self._clock())
-        if due:
-            await self.publish(due)
-            await self._complaints.released(due)
+        ready = [complaint for complaint in due if not complaint.withdrawn]
+        if ready:
+            await self._publish([(complaint, len(complaint.decisions)) for complaint in ready])
+            await self._complaints.released(ready)
+        for complaint in due:
+            if complaint.withdrawn:
+                before = complaint.decisions[-1].release_at - timedelta(milliseconds=1)
+                await self._complaints.take_back(routing.without_last(complaint), len(complaint.decisions), before)
         return len(due)
+
+    async def _publish(self, complaints: Sequence[tuple[Complaint, int]]) -> None:
+        """Publishes decisions from a number on, dossiers first, acknowledged, then decisions: no case is said to be
+        relayed before its dossier lies there."""
+        now = self._clock()
+        said = [routing.publications(complaint, now, number) for complaint, number in complaints]
+        await self._publisher.publish([event for dossiers, _ in said for event in dossiers])
+        await self._publisher.publish([event for _, decisions in said for event in decisions])
 
 
 def _submission(data: ComplaintSubmitted) -> Submission:

@@ -8,13 +8,20 @@ from chikaya_servicekit.staff import StaffSettings
 from pydantic import Field
 
 
-class Settings(ServiceSettings, MongoSettings, StaffSettings):
-    """All that routing can be told."""
+class CatalogueSettings(ServiceSettings, MongoSettings):
+    """What `chikaya catalogue` needs: routing's database and its Kafka user."""
 
     SERVICE: ClassVar[str] = "routing"
 
-    port: int = Field(8002, description="Port to listen on.")
     mongo_database: str = Field("routing", description="Routing's own database.")
+
+
+class Settings(CatalogueSettings, StaffSettings):
+    """All that routing can be told."""
+
+    port: int = Field(8002, description="Port to listen on.")
+    oidc_client_id: str = Field("routing", description="Routing's client at the OpenID provider.")
+    public_url: str = Field("http://127.0.0.1:8002", description="Where browsers reach routing's pages.")
     model_path: Path = Field(
         description="The trained model: `python -m chikaya_routing.train --out FILE.npz` makes it in about a minute."
     )

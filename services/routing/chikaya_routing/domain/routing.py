@@ -4,16 +4,14 @@ Pure. A decision follows from a submission, from an administration that holds an
 in triage. What was decided once is never decided again for the same cause: it is published again, the same.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from chikaya_contracts import topics
 from chikaya_contracts.envelope import Event, Message
 from chikaya_contracts.ids import consequence_id
 from chikaya_contracts.legal_time import deadlines
-from chikaya_contracts.messages.catalogue import AdministrationListed
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import CaseTransferRequested
 from chikaya_contracts.messages.routing import (
@@ -28,13 +26,17 @@ from chikaya_contracts.messages.routing import (
 )
 
 from chikaya_routing.domain import judgement as judged
+from chikaya_routing.domain.catalogue import Rows
 
 SOURCE = "/routing"
 UNDO_MARGIN = timedelta(seconds=1)
 """Instances' clocks differ: an undo ends a little before the decision may be published."""
 
-Catalogue = Mapping[str, AdministrationListed]
 Question = Literal["place", "request", "service"]
+QUESTIONS: tuple[Question, ...] = get_args(Question)
+REASONS: tuple[RejectionReason, ...] = get_args(RejectionReason)
+Status = Literal["triage", "waiting", "routed", "rejected", "withdrawn"]
+OPEN: tuple[Status, ...] = ("triage", "waiting")
 
 
 class NotAllowed(Exception):
@@ -74,6 +76,7 @@ class Complaint:
     decisions: tuple[Recorded, ...] = ()
     supplements: tuple[Supplement, ...] = ()
     proposed: str | None = None
+    withdrawn: bool = False
 
     @property
     def id(self) -> str:
@@ -85,12 +88,12 @@ class Complaint:
         """Every administration that the complaint was relayed to, in order."""
         return tuple(d.message.administration for d in self.decisions if isinstance(d.message, ComplaintRouted))
 
-    def decided_for(self, cause: str) -> bool:
-        """Whether this cause has had its decision already."""
-        return any(recorded.cause == cause for recorded in self.decisions)
+    def decided_for(self, cause: str) -> int | None:
+        """The number of the decision that this cause has had already."""
+        return next((one.message.decision for one in self.decisions if one.cause == cause), None)
 
 
-def first(submission: ComplaintSubmitted, judgement: judged.Judgement, catalogue: Catalogue, at: datetime) -> Decision:
+def first(submission: ComplaintSubmitted, judgement: judged.Judgement, catalogue: Rows, at: datetime) -> Decision:
     """What follows from the text alone."""
     about = {
         "complaint_id": submission.complaint_id,
@@ -114,7 +117,7 @@ def first(submission: ComplaintSubmitted, judgement: judged.Judgement, catalogue
     return ComplaintRouted.model_validate({**about, "administration": listed.slug, "inbox": listed.inbox})
 
 
-def after_transfer(complaint: Complaint, asked: CaseTransferRequested, catalogue: Catalogue, at: datetime) -> Decision:
+def after_transfer(complaint: Complaint, asked: CaseTransferRequested, catalogue: Rows, at: datetime) -> Decision:
     """An administration holds another to be competent: once it is believed; a second time, or where it would go
     round, or where it names nobody, a person decides."""
     listed = catalogue.get(asked.proposed or "")
@@ -130,7 +133,7 @@ def after_transfer(complaint: Complaint, asked: CaseTransferRequested, catalogue
     return ComplaintRouted.model_validate({**about, "administration": listed.slug, "inbox": listed.inbox})
 
 
-def route(complaint: Complaint, administration: str, catalogue: Catalogue, at: datetime) -> Decision:
+def route(complaint: Complaint, administration: str, catalogue: Rows, at: datetime) -> Decision:
     """A triage officer finds an administration competent.
 
     Raises:
@@ -177,39 +180,47 @@ def with_decision(
     return replace(complaint, decisions=(*complaint.decisions, recorded))
 
 
-def status(complaint: Complaint) -> str:
-    """Where the complaint stands: `triage`, `waiting` for the citizen, `routed` or `rejected`."""
+def without_last(complaint: Complaint) -> Complaint:
+    """`complaint` as it was before its last decision, which has not been published."""
+    return replace(complaint, decisions=complaint.decisions[:-1])
+
+
+def status(complaint: Complaint) -> Status:
+    """Where the complaint stands: for a person in `triage`, `waiting` for the citizen, or settled."""
     last = complaint.decisions[-1].message
     if isinstance(last, ComplaintRouted):
         return "routed"
     if isinstance(last, ComplaintInadmissible):
         return "rejected"
+    if complaint.withdrawn:
+        return "withdrawn"
     return "waiting" if isinstance(last, ClarificationAsked) else "triage"
 
 
-def publications(complaints: Sequence[Complaint], now: datetime) -> tuple[list[Event[Message]], list[Event[Message]]]:
-    """All that may be published of these complaints: dossiers, which go first, then decisions in their order."""
+def publications(
+    complaint: Complaint, now: datetime, first: int = 1
+) -> tuple[list[Event[Message]], list[Event[Message]]]:
+    """All that may be published of a complaint's decisions from the `first` on: dossiers, which go before, and then
+    decisions in their order."""
     dossiers: list[Event[Message]] = []
     decisions: list[Event[Message]] = []
-    for complaint in complaints:
-        for recorded in complaint.decisions:
-            if recorded.release_at > now:
-                break
-            message = recorded.message
-            target = str(message.decision)
-            if isinstance(message, ComplaintRouted):
-                dossiers.append(_dossier(complaint, recorded, message))
-            decisions.append(
-                Event(
-                    consequence_id(recorded.cause, message.TYPE, target),
-                    SOURCE,
-                    message.decided_at,
-                    message,
-                    message.TOPIC.name,
-                    {},
-                    recorded.traceparent,
-                )
+    for recorded in complaint.decisions[first - 1 :]:
+        if recorded.release_at > now:
+            break
+        message = recorded.message
+        if isinstance(message, ComplaintRouted):
+            dossiers.append(_dossier(complaint, recorded, message))
+        decisions.append(
+            Event(
+                consequence_id(recorded.cause, message.TYPE, str(message.decision)),
+                SOURCE,
+                message.decided_at,
+                message,
+                message.TOPIC.name,
+                {},
+                recorded.traceparent,
             )
+        )
     return dossiers, decisions
 
 
