@@ -31,8 +31,9 @@ def inherited_environment() -> dict[str, str]:
 
 
 @cache
-def _dies_with_parent() -> tuple[str, ...]:
-    # Linux sends SIGTERM when the *thread* that spawned the process ends: spawn from a thread that stays.
+def dies_with_parent() -> tuple[str, ...]:
+    """What comes before a command so that it is asked to end when the thread that has spawned it ends, however that
+    comes about; nothing where the system cannot do that. Spawn from a thread that stays."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
 
@@ -50,7 +51,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
         command.log.replace(command.log.with_name(command.log.name + ".1"))
     with command.log.open("ab") as out:
         return subprocess.Popen(
-            [*_dies_with_parent(), *command.argv],
+            [*dies_with_parent(), *command.argv],
             env={**inherited_environment(), **command.env},
             cwd=command.directory,
             stdin=subprocess.DEVNULL,

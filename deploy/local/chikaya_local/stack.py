@@ -20,7 +20,7 @@ from chikaya_local import pidfile, secrets
 from chikaya_local.errors import CannotStart
 from chikaya_local.kafka import ADMIN, Kafka
 from chikaya_local.mongo import Mongo
-from chikaya_local.processes import Command, inherited_environment, last_lines
+from chikaya_local.processes import Command, dies_with_parent, inherited_environment, last_lines
 from chikaya_local.programs import PROGRAMS, Ports, Program, oidc_clients
 from chikaya_local.report import Report
 from chikaya_local.supervisor import Supervisor
@@ -372,7 +372,7 @@ class Stack:
             CannotStart: it failed; with what it said. Or we are stopping.
         """
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*dies_with_parent(), sys.executable, "-m", module, *arguments],
             env={**inherited_environment(), "TERM": "dumb", "COLUMNS": "120", **env},
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
