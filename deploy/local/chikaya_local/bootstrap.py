@@ -85,10 +85,13 @@ def add_channels(stack: Stack) -> None:
     Raises:
         CannotStart: the command failed.
     """
-    with stack.report.task("Making the channels' keys known"):
-        for channel in CHANNELS:
-            key = {"CHIKAYA_CHANNEL_KEY": stack.secrets.channel_keys[channel]}
-            stack.run(COMMAND, "channels", "add", channel, env=stack.env_for("intake") | key)
+
+    def add(channel: str) -> None:
+        key = {"CHIKAYA_CHANNEL_KEY": stack.secrets.channel_keys[channel]}
+        stack.run(COMMAND, "channels", "add", channel, env=stack.env_for("intake") | key)
+
+    with stack.report.task("Making the channels' keys known"), ThreadPoolExecutor(len(CHANNELS)) as pool:
+        list(pool.map(add, CHANNELS))
 
 
 def import_catalogue(stack: Stack) -> None:
