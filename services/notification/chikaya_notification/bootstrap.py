@@ -1,5 +1,7 @@
 """Wires notification's parts together."""
 
+from datetime import timedelta
+
 from chikaya_contracts import topics
 from chikaya_contracts.submission import NoticeLanguage
 from chikaya_servicekit.consuming import Consumer
@@ -41,9 +43,10 @@ def build(settings: Settings) -> Process:
     async def by_sms(notice: Notice, language: NoticeLanguage, address: str, name: Name | None) -> None:
         await gateway.send(notice.id, address, wording.sms(notice, language, name))
 
+    lease = timedelta(seconds=settings.claim_s)
     common = (database.notices, database.administrations, outcomes, process.clock)
-    emails = Sender("email", by_email, *common, settings.mails_at_once, mongo.TRANSIENT)
-    messages = Sender("sms", by_sms, *common, settings.sms_at_once, mongo.TRANSIENT)
+    emails = Sender("email", by_email, *common, settings.mails_at_once, lease, mongo.TRANSIENT)
+    messages = Sender("sms", by_sms, *common, settings.sms_at_once, lease, mongo.TRANSIENT)
 
     def wake() -> None:
         emails.wake()

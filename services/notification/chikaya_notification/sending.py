@@ -29,7 +29,6 @@ log = structlog.get_logger()
 NOTICES = Counter("chikaya_notices_total", "Tries to send a notice, by what came of them.", ["by", "notice", "result"])
 AWAY = Gauge("chikaya_notices_server_away", "1 while the mail server or the SMS gateway is away.", ["by"])
 
-LEASE = timedelta(minutes=5)
 BATCH = 64
 LOOK_EVERY_S = 1.0
 LEAVE_WITHIN_S = 10.0
@@ -47,6 +46,7 @@ class Sender:
 
     Args:
         at_once: how many notices are handed over at the same time.
+        lease: how long a notice is claimed. A try may take half of it, so that none outlasts its claim.
         transient: what the store raises while the database is away.
     """
 
@@ -59,13 +59,14 @@ class Sender:
         outcomes: Outcomes,
         clock: Clock,
         at_once: int,
+        lease: timedelta = timedelta(minutes=1),
         transient: tuple[type[Exception], ...] = (),
     ) -> None:
         self.by = by
         self.held_by = ""
         self._deliver, self._store, self._administrations = deliver, store, administrations
         self._outcomes, self._clock, self._transient = outcomes, clock, transient
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots, self._lease, self._try_within = asyncio.Semaphore(at_once), lease, lease / 2
         self._woken, self._leaving = asyncio.Event(), asyncio.Event()
         self._went_away = False
 
@@ -102,7 +103,7 @@ class Sender:
         A server that is away is named in `held_by`, and leaves the notices that it did not take as they were.
         """
         self._went_away = False
-        claimed = await self._store.claim(self.by, self._clock(), LEASE, at_most)
+        claimed = await self._store.claim(self.by, self._clock(), self._lease, at_most)
         if not claimed:
             return 0
         known = await self._store.known({notice.complaint_id for notice in claimed})
@@ -123,21 +124,23 @@ class Sender:
         async with self._slots:
             if self._went_away or self._leaving.is_set():
                 return None
-            if self._clock() >= notice.due:
-                # Its lease ran out while it waited its turn: it may be somebody else's by now.
-                return notice
+            if self._clock() + self._try_within > notice.due:
+                # It has waited its turn for too long: its claim might end in the middle of the try.
+                return None
             after = await self._tried(notice, contact, name)
-        if after is None:
-            return None
-        NOTICES.labels(self.by, notice.notice, "deferred" if after.state == "pending" else after.state).inc()
-        return after if await self._recorded(after) else notice
+            if after is None:
+                return None
+            NOTICES.labels(self.by, notice.notice, "deferred" if after.state == "pending" else after.state).inc()
+            # In its slot still: a crash repeats only what has a slot, and nothing is sent that cannot be recorded.
+            return after if await self._recorded(after) else notice
 
     async def _tried(self, notice: Notice, contact: Contact | None, name: Name | None) -> Notice | None:
         address = contact.address(self.by) if contact else None
         if contact is None or address is None:
             return delivery.erased(notice, self._clock())
         try:
-            await self._deliver(notice, contact.language, address, name)
+            async with asyncio.timeout(self._try_within.total_seconds()):
+                await self._deliver(notice, contact.language, address, name)
         except Away as away:
             self._hold(str(away))
             return None
@@ -151,6 +154,8 @@ class Sender:
         if isinstance(error, Refused):
             log.info("notice refused", notice=notice.id, by=self.by, reason=str(error))
             return delivery.refused(notice, str(error), self._clock())
+        if isinstance(error, TimeoutError):
+            return delivery.deferred(notice, "no answer in time", self._clock())
         if isinstance(error, Deferred):
             return delivery.deferred(notice, str(error), self._clock())
         # Ours, and this notice's alone: the others go on. The error's own words may hold an address.

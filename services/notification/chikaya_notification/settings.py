@@ -32,6 +32,12 @@ class Settings(ServiceSettings, MongoSettings, StaffSettings):
     sms_url: str = Field("http://127.0.0.1:8025/sms", description="The SMS gateway.")
     sms_token: SecretStr = Field(description="Bearer token that the gateway asks for.")
     sms_at_once: int = Field(8, ge=1, le=50, description="Requests to the gateway at the same time.")
+    claim_s: int = Field(
+        60,
+        ge=10,
+        description="How long a process may keep a notice to itself: what one that was killed had claimed is sent by "
+        "another after that. A try may take half of it.",
+    )
     portal_url: str = Field(
         "http://127.0.0.1:8000",
         max_length=LONGEST_PORTAL_URL,

@@ -49,7 +49,7 @@ class Notices(Protocol):
         """Keeps what a try has led to; false, and nothing kept, when the notice has had its end already."""
 
     async def release(self, notices: Sequence[Notice], due: datetime) -> None:
-        """Gives claimed notices back, untried."""
+        """Gives claimed notices back, untried; those whose claim has ended meanwhile stay as they are."""
 
     async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:
         """Notices that have ended and whose outcome has not been published."""

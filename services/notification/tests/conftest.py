@@ -150,7 +150,8 @@ class MemoryNotices:
     async def release(self, notices: Sequence[Notice], due: datetime) -> None:
         self._reach()
         for notice in notices:
-            if self.notices[notice.id].state == "pending":
+            kept = self.notices[notice.id]
+            if kept.state == "pending" and kept.due == notice.due:
                 self.notices[notice.id] = replace(self.notices[notice.id], due=due)
 
     async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:

@@ -29,8 +29,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         for program in PROGRAMS
         if program.name in names
     )
-    # Links need a short address; nobody listens there.
-    settings = Settings(more={"notification": {"PORTAL_URL": "https://www.chikaya.example"}})
+    more = {"PORTAL_URL": "https://www.chikaya.example", "CLAIM_S": "10"}
+    settings = Settings(more={"notification": more})
     stack = Stack(tmp_path_factory.mktemp("stack"), free_ports(24_100, 24_499), settings, programs=programs)
     try:
         bring_up(stack)
@@ -147,7 +147,7 @@ async def test_staff_see_what_was_sent_and_nobody_else_does(
 
     async def token(sub: str) -> dict[str, str]:
         # Notification signs nobody in: tokens come from a site that does.
-        secret, callback = stack.secrets.oidc_clients["tracking"], f"{stack.url('tracking')}/login/callback"
+        secret, callback = stack.secrets.oidc_clients["tracking"], f"{stack.ports.url('tracking')}/login/callback"
         return {
             "Authorization": "Bearer "
             + await asyncio.to_thread(token_for, stack.url("identity"), "tracking", secret, callback, sub)
@@ -188,14 +188,18 @@ async def test_kill_9_loses_no_notice_and_marks_every_repeat(
     contacts = [submitted(id, email=f"{id}@example.com", phone=f"06{number:08}") for number, id in enumerate(ids)]
     history = [happened(name, sequence, id) for sequence, name in ((1, "received"), (2, "routed")) for id in ids]
 
+    async def taken(count: int) -> None:
+        while len(await messages(inbox)) < count:
+            await asyncio.sleep(0.02)
+
     async def killing() -> None:
-        for _ in range(2):
-            await asyncio.sleep(1.5)
+        for count in (40, 240):
+            await taken(count)
             await asyncio.to_thread(stack.kill, "notification")
 
     await asyncio.gather(publish(stack, "intake", *contacts), publish(stack, "tracking", *history), killing())
-    # What was claimed by a process that was killed is due again when its lease ends.
-    said = await outcomes(stack, set(ids), 800, within=150)
+    # What was claimed by a process that was killed is due again when its claim ends.
+    said = await outcomes(stack, set(ids), 800, within=90)
     assert Counter(type_ for type_, _ in said) == {SENT: 800}
     got = await messages(inbox)
     first_copies = [one for one in got if not one["repeat"]]

@@ -9,8 +9,10 @@ import pytest
 from chikaya_notification.consumers import Handlers
 from chikaya_notification.domain.delivery import Away, Deferred, Refused
 from chikaya_notification.domain.wording import Name
-from chikaya_notification.sending import BATCH, LEASE, Sender
+from chikaya_notification.sending import BATCH, Sender
 from chikaya_servicekit.faults import DependencyDown
+
+LEASE = timedelta(minutes=1)
 
 
 class Killed(Exception):
@@ -54,7 +56,7 @@ def server() -> Server:
 
 @pytest.fixture
 def sender(memory: Any, names: Any, outcomes: Any, clock: Any, server: Server) -> Sender:
-    return Sender("email", server.take, memory, names, outcomes, clock, 4, (DependencyDown,))
+    return Sender("email", server.take, memory, names, outcomes, clock, 4, LEASE, (DependencyDown,))
 
 
 @pytest.fixture
@@ -239,7 +241,7 @@ async def test_what_was_sent_while_the_database_left_is_recorded_when_it_is_back
     assert states(memory) == {"sent": 1}
 
 
-async def test_a_notice_whose_lease_ran_out_in_the_queue_is_left_to_others(
+async def test_a_notice_whose_claim_might_end_in_the_middle_of_a_try_is_given_back(
     sender: Sender, due: Any, server: Server, memory: Any, clock: Any
 ) -> None:
     await due(6)
@@ -247,10 +249,22 @@ async def test_a_notice_whose_lease_ran_out_in_the_queue_is_left_to_others(
     sending = asyncio.create_task(sender.send_due())
     while server.at_once < 4:
         await asyncio.sleep(0.01)
-    clock.now += LEASE
+    clock.now += LEASE / 2 + timedelta(seconds=1)
     server.gate.set()
     await sending
     assert states(memory) == {"sent": 4, "pending": 2}
+    assert await sender.send_due() == 2
+
+
+async def test_a_try_that_never_ends_is_cut_off_before_its_claim_ends(
+    memory: Any, names: Any, outcomes: Any, clock: Any, server: Server, due: Any
+) -> None:
+    await due(1)
+    server.gate.clear()
+    impatient = Sender("email", server.take, memory, names, outcomes, clock, 4, timedelta(seconds=0.2))
+    await impatient.send_due()
+    [one] = [one for one in memory.notices.values() if one.by == "email"]
+    assert (one.state, one.attempts, one.reason) == ("pending", 1, "no answer in time")
 
 
 async def test_while_kafka_is_away_sending_goes_on_and_outcomes_wait(

@@ -97,7 +97,10 @@ async def test_released_notices_are_due_again(notices: Notices) -> None:
     await notices.end_try(delivery.sent(first, NOW))
     await notices.release([first, second], NOW)
     await notices.release([], NOW)
-    assert [notice.id for notice in await notices.claim("email", NOW, LEASE, 9)] == [second.id]
+    [again] = await notices.claim("email", NOW + timedelta(minutes=1), LEASE, 9)
+    assert again.id == second.id
+    await notices.release([second], NOW)
+    assert await notices.claim("email", NOW + timedelta(minutes=1), LEASE, 9) == [], "somebody else's claim"
 
 
 async def test_an_ended_notice_is_unpublished_until_it_is_said(notices: Notices) -> None:

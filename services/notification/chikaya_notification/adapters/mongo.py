@@ -118,9 +118,12 @@ class MongoNotices:
         return bool(done.matched_count)
 
     async def release(self, notices: Sequence[Notice], due: datetime) -> None:
-        if notices:
-            ids = [notice.id for notice in notices]
-            await self._notices.update_many({"_id": {"$in": ids}, "state": "pending"}, {"$set": {"due": due}})
+        changes = [
+            UpdateOne({"_id": notice.id, "state": "pending", "due": notice.due}, {"$set": {"due": due}})
+            for notice in notices
+        ]
+        if changes:
+            await self._notices.bulk_write(changes, ordered=False)
 
     async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:
         found = self._notices.find({"outcome_published": False, "ended_at": {"$lte": ended_before}}).limit(at_most)
