@@ -19,7 +19,7 @@ FRENCH = LanguageGuess("fr", 0.9)
 def evidence(label: str, confidence: float, **other: object) -> Evidence:
     targets = {"cnss": 0.05, "cmr": 0.05, "local": 0.05, "inadmissible:court": 0.05, "triage:ambiguous": 0.05}
     given = Evidence(targets | {label: 0.75}, confidence, FRENCH, NOWHERE, letters=60, words=12, known=True)
-    return replace(given, **other)  # type: ignore[arg-type]
+    return replace(given, **other)
 
 
 def test_a_sure_text_goes_to_its_administration() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chikaya_routing.domain.features import Features, tokens
+from chikaya_routing.domain.features import Features, Row, tokens
 
 FORMAT = 1
 HEADS = ("target", "language", "nature")
@@ -41,8 +41,7 @@ class Reading:
     """
 
     tokens: tuple[str, ...]
-    ids: NDArray[np.int32]
-    values: Vector
+    row: Row
     known: bool
     confidence: float
     target: Vector
@@ -110,8 +109,8 @@ class Model:
         sure = sureness(heads[0], np.array([len(found) for found in tokenised]))
         confidence = 1 / (1 + np.exp(-(slope * sure + offset)))
         return [
-            Reading(found, ids, values, self.features.has_word(ids), float(confident), *by_head)
-            for found, (ids, values), confident, *by_head in zip(tokenised, rows, confidence, *heads, strict=True)
+            Reading(found, row, self.features.has_word(row), float(confident), *by_head)
+            for found, row, confident, *by_head in zip(tokenised, rows, confidence, *heads, strict=True)
         ]
 
     def reasons(self, reading: Reading, label: str, most: int = 8) -> tuple[tuple[str, float], ...]:
@@ -120,15 +119,13 @@ class Model:
         The words are the citizen's own and can be personal: they belong in routing's store, on no topic.
         """
         column = self.labels["target"].index(label)
-        ids, values = reading.ids, reading.values
-        if not len(ids):
+        row = reading.row
+        if not len(row.ids):
             return ()
-        by_word, pairs = self.features.ids(reading.tokens)
-        met = np.searchsorted(ids, np.concatenate([*by_word, pairs]))
         # An n-gram that occurs in several words counts for each of them in equal parts.
-        evidence = values * self.weights[ids, column] / np.maximum(np.bincount(met, minlength=len(ids)), 1)
-        owners = np.repeat(np.arange(len(by_word)), [len(of_word) for of_word in by_word])
-        sums = np.bincount(owners, weights=evidence[met[: len(owners)]], minlength=len(by_word))
+        evidence = row.values * self.weights[row.ids, column] / row.counts
+        owners = np.repeat(np.arange(len(row.lengths)), row.lengths)
+        sums = np.bincount(owners, weights=evidence[row.where[: len(owners)]], minlength=len(row.lengths))
         weight: dict[str, float] = {}
         for word, value in zip(reading.tokens, sums.tolist(), strict=True):
             if word != "0":

@@ -57,6 +57,21 @@ def pair_keys(found: Sequence[str]) -> list[str]:
     return [f"w{first} {second}" for first, second in pairwise(found)]
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text as numbers: its n-grams, sorted, and their values; and where in the text each of them occurs.
+
+    `where` gives, for every n-gram of the text in order (word after word, then the pairs), its place in `ids`;
+    `counts` how often each of `ids` occurs, `lengths` how many n-grams each word has.
+    """
+
+    ids: Ids
+    values: NDArray[np.float32]
+    where: NDArray[np.intp]
+    counts: NDArray[np.intp]
+    lengths: Ids
+
+
 @dataclass(slots=True)
 class Features:
     """The vocabulary with its weights; turns texts into rows of a sparse matrix."""
@@ -100,10 +115,11 @@ class Features:
         pairs = [n for key in pair_keys(found) if (n := number(key)) is not None]
         return [self._of_word(word) for word in found], np.array(pairs, dtype=np.int32)
 
-    def row(self, found: Sequence[str]) -> tuple[Ids, NDArray[np.float32]]:
-        """The n-grams of one text, sorted, and their values; of unit length, or empty where nothing is known."""
+    def row(self, found: Sequence[str]) -> Row:
+        """The n-grams of one text; of unit length, or empty where nothing is known."""
         by_word, pairs = self.ids(found)
-        ids, counts = np.unique(np.concatenate([*by_word, pairs]), return_counts=True)
+        occurring = np.concatenate([*by_word, pairs])
+        ids, where, counts = np.unique(occurring, return_inverse=True, return_counts=True)
         values = (1 + np.log(counts)) * self.idf[ids]
         first, second = np.searchsorted(ids, self._bounds)
         total = 0.0
@@ -119,19 +135,20 @@ class Features:
                 total += weight**2
         if total > 0:
             values /= np.sqrt(total)
-        return ids.astype(np.int32), values.astype(np.float32)
+        lengths = np.array([len(of_word) for of_word in by_word], dtype=np.int32)
+        return Row(ids.astype(np.int32), values.astype(np.float32), where, counts, lengths)
 
-    def has_word(self, ids: Ids) -> bool:
+    def has_word(self, row: Row) -> bool:
         """Whether a row holds a whole word or a pair of words, not only pieces of some."""
-        return bool(len(ids)) and int(ids[-1]) >= self._bounds[1]
+        return bool(len(row.ids)) and int(row.ids[-1]) >= self._bounds[1]
 
     def matrix(self, tokenised: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """One row a text, one column an n-gram."""
         return self.stack([self.row(found) for found in tokenised])
 
-    def stack(self, rows: Sequence[tuple[Ids, NDArray[np.float32]]]) -> sparse.csr_matrix:
-        """Rows as one matrix."""
-        ends = np.cumsum([0, *(len(ids) for ids, _ in rows)])
-        indices = np.concatenate([ids for ids, _ in rows]) if rows else np.empty(0, np.int32)
-        values = np.concatenate([v for _, v in rows]) if rows else np.empty(0, np.float32)
+    def stack(self, rows: Sequence[Row]) -> sparse.csr_matrix:
+        """One or more rows as one matrix."""
+        ends = np.cumsum([0, *(len(row.ids) for row in rows)])
+        indices = np.concatenate([row.ids for row in rows])
+        values = np.concatenate([row.values for row in rows])
         return sparse.csr_matrix((values, indices, ends), shape=(len(rows), len(self.idf)))
