@@ -1,0 +1,46 @@
+"""The catalogue of administrations: how each is named, and to which a dossier can be proposed."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from chikaya_contracts.envelope import Event, Message
+from chikaya_contracts.messages.catalogue import AdministrationListed
+
+
+class Administrations(Protocol):
+    """Where the rows are kept."""
+
+    async def all(self) -> list[AdministrationListed]:
+        """Every row."""
+
+    async def keep(self, rows: Sequence[AdministrationListed]) -> None:
+        """Keeps each row unless a later import of it is kept already."""
+
+
+class Catalogue:
+    """The rows in memory. One instance of the desk reads the topic and stores them; `load` brings them to all."""
+
+    def __init__(self, kept: Administrations) -> None:
+        self._kept = kept
+        self._rows: dict[str, AdministrationListed] = {}
+
+    async def load(self) -> None:
+        """Reads what is stored."""
+        self._rows = {row.slug: row for row in await self._kept.all()}
+
+    async def apply(self, batch: Sequence[Event[Message]]) -> None:
+        """Stores what routing has imported."""
+        await self._kept.keep([event.data for event in batch if isinstance(event.data, AdministrationListed)])
+        await self.load()
+
+    def find(self, slug: str | None) -> AdministrationListed | None:
+        """The row of an administration, if it is known."""
+        return self._rows.get(slug) if slug else None
+
+    def commune(self, code: str | None) -> AdministrationListed | None:
+        """The row of a commune, by its official code (HCP)."""
+        return self.find(f"commune-{code.replace('.', '-')}") if code else None
+
+    def others(self, own: str) -> list[AdministrationListed]:
+        """Every row but one."""
+        return [row for slug, row in self._rows.items() if slug != own]
