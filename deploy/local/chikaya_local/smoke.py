@@ -71,12 +71,12 @@ async def until(what: str, look: Callable[[], Awaitable[T | None]], within_s: fl
     Raises:
         Failed: it did not come in time.
     """
-    deadline, pause = time.monotonic() + within_s, 0.05
+    deadline, pause = time.monotonic() + within_s, 0.2
     while (found := await look()) is None:
         if time.monotonic() > deadline:
             raise Failed(f"{what}: not within {within_s:.0f} s")
         await asyncio.sleep(pause)
-        pause = min(pause * 1.3, 0.5)
+        pause = min(pause * 1.2, 1.0)
     return found
 
 
