@@ -100,7 +100,7 @@ class Smoke:
         kiosk = KafkaChannel("kiosk", kafka["KAFKA_BOOTSTRAP"], kafka["KAFKA_USER"], kafka["KAFKA_PASSWORD"])
         self._kiosk = await self._exit.enter_async_context(kiosk)
         known = json.loads((self.stack.directory / "kafka-credentials.json").read_text("utf-8"))
-        for slug in {one.administration for one in complaints()} & set(known):
+        for slug in {one.administration for one in complaints() if one.administration} & set(known):
             system = Administration(slug, self.stack.kafka.bootstrap, slug, known[slug])
             await self._exit.enter_async_context(system)
             self._systems.append(asyncio.create_task(self._receive(system)))
@@ -116,7 +116,7 @@ class Smoke:
     async def _receive(self, system: Administration) -> None:
         async for item in system.inbox():
             if isinstance(item.data, DossierForwarded):
-                self._dossier(item.complaint_id).set_result(item)  # type: ignore[arg-type]
+                self._dossier(item.complaint_id).set_result(item)
 
     def _dossier(self, complaint_id: str) -> "asyncio.Future[Dossier]":
         future = self._dossiers.get(complaint_id)
