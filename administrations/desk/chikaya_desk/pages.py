@@ -92,20 +92,20 @@ class DeskPages:
             found, problem = await self._found(officer.administration, written)
             if found:
                 return RedirectResponse(f"/dossiers/{found}", 303)
-            errors["reference"] = self.pages.text(self.pages.language(request), f"search.{problem}")
+            errors["reference"] = self.pages.text(self.pages.language(request), problem)
         now = self.clock()
         page = await page_of(self.dossiers, officer.administration, wanted, after, now)
         context = {"page": page, "show": wanted, "after": after, "reference": written or "", "errors": errors}
         return self._render(request, officer, "queue.html", context, 404 if errors else 200)
 
     async def _found(self, administration: str, written: str) -> tuple[str | None, str]:
-        """(complaint id, "") or (None, what is wrong with the reference)."""
+        """(complaint id, "") or (None, the key of the text that says what is wrong)."""
         try:
             wanted = reference.parse(written)
         except ValueError:
-            return None, "mistyped"
+            return None, "search.mistyped"
         file = await self.dossiers.by_reference(administration, wanted)
-        return (file.complaint_id, "") if file else (None, "none")
+        return (file.complaint_id, "") if file else (None, "search.none")
 
     async def _decide(
         self, request: Request, officer: Officer, complaint_id: str, wanted: Wanted, step: Step
