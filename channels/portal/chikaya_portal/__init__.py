@@ -1,0 +1,1 @@
+"""The public web site: what Chikaya is, filing a complaint, following it."""
