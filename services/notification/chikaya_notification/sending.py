@@ -6,6 +6,7 @@ claimed for long. What was sent and not yet recorded is sent again with the same
 
 import asyncio
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 NOTICES = Counter("chikaya_notices_total", "Tries to send a notice, by what came of them.", ["by", "notice", "result"])
 AWAY = Gauge("chikaya_notices_server_away", "1 while the mail server or the SMS gateway is away.", ["by"])
 
-BATCH = 64
+BATCH, LOOK_FOR = 64, 2_000
 LOOK_EVERY_S = 1.0
 LEAVE_WITHIN_S = 10.0
 
@@ -69,6 +70,7 @@ class Sender:
         self._slots, self._lease, self._try_within = asyncio.Semaphore(at_once), lease, lease / 2
         self._woken, self._leaving = asyncio.Event(), asyncio.Event()
         self._went_away = False
+        self._queue: deque[str] = deque()
 
     def wake(self) -> None:
         """There may be something to send: no need to wait for the next look."""
@@ -98,14 +100,17 @@ class Sender:
                 return
 
     async def send_due(self, at_most: int = BATCH) -> int:
-        """Claims what is due and tries to send it; gives the number claimed.
+        """Claims the next that are due and tries to send them; gives their number, 0 when nothing is due.
 
         A server that is away is named in `held_by`, and leaves the notices that it did not take as they were.
         """
         self._went_away = False
-        claimed = await self._store.claim(self.by, self._clock(), self._lease, at_most)
+        if not self._queue:
+            self._queue = deque(await self._store.due(self.by, self._clock(), LOOK_FOR))
+        ids = [self._queue.popleft() for _ in range(min(at_most, len(self._queue)))]
+        claimed = await self._store.claim(ids, self._clock(), self._lease)
         if not claimed:
-            return 0
+            return len(ids)
         known = await self._store.known({notice.complaint_id for notice in claimed})
         names = await self._administrations.named({slug for one in claimed if (slug := one.facts.administration)})
 
@@ -117,7 +122,7 @@ class Sender:
         untried = [notice for notice, after in zip(claimed, tried, strict=True) if after is None]
         await self._store.release(untried, self._clock())
         await self._publish([after for after in tried if after and after.ended_at])
-        return len(claimed)
+        return len(ids)
 
     async def _try(self, notice: Notice, contact: Contact | None, name: Name | None) -> Notice | None:
         """The notice after its try, recorded; None when it was not tried."""

@@ -42,8 +42,12 @@ class Notices(Protocol):
     async def address(self, notices: Sequence[Notice]) -> None:
         """The contact of these has come; those that wait no longer stay as they are."""
 
-    async def claim(self, by: Means, now: datetime, lease: timedelta, at_most: int) -> list[Notice]:
-        """Notices that are due, now this caller's: nobody else is given them before `now + lease`, their new `due`."""
+    async def due(self, by: Means, now: datetime, at_most: int) -> list[str]:
+        """Ids of notices to be sent now, oldest first. To look is dear while many are due: look for many at a time."""
+
+    async def claim(self, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
+        """Those of these notices that are due still, now this caller's: nobody else is given them before `now + lease`,
+        their new `due`."""
 
     async def end_try(self, notice: Notice) -> bool:
         """Keeps what a try has led to; false, and nothing kept, when the notice has had its end already."""

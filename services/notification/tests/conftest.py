@@ -132,11 +132,15 @@ class MemoryNotices:
             if self.notices[notice.id].state == "waiting":
                 self._keep(notice)
 
-    async def claim(self, by: str, now: datetime, lease: timedelta, at_most: int) -> list[Notice]:
+    async def due(self, by: str, now: datetime, at_most: int) -> list[str]:
         self._reach()
         due = [one for one in self.notices.values() if one.by == by and one.state == "pending" and one.due <= now]
-        due.sort(key=lambda one: one.due)
-        claimed = [replace(one, due=now + lease) for one in due[:at_most]]
+        return [one.id for one in sorted(due, key=lambda one: one.due)[:at_most]]
+
+    async def claim(self, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
+        self._reach()
+        kept = [self.notices[id] for id in ids]
+        claimed = [replace(one, due=now + lease) for one in kept if one.state == "pending" and one.due <= now]
         self.notices |= {one.id: one for one in claimed}
         return claimed
 

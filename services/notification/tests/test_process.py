@@ -16,6 +16,7 @@ from chikaya_local.bootstrap import bring_up
 from chikaya_local.login import token_for
 from chikaya_local.programs import PROGRAMS
 from chikaya_local.stack import Settings, Stack, free_ports
+from chikaya_notification.adapters.mongo import MongoNotification
 
 SENT = "ma.chikaya.notice.sent.v1"
 
@@ -121,6 +122,9 @@ async def test_a_citizen_is_told_by_mail_and_sms_in_their_language(
         version=1,
     )
     await publish(stack, "routing", Event("names", "/routing", submitted().time, cnss, cnss.TOPIC.name))
+    database = MongoNotification(stack.mongo.uri("notification"), "notification")
+    await until(lambda: database.administrations.named(["cnss"]), bool)
+    await database.close()
     # The history first, and the contact after it.
     await publish(stack, "tracking", happened("received", 1, "a1", language="ar"), happened("routed", 2, "a1"))
     await publish(stack, "intake", submitted("a1", "ar", email="a1@example.com", phone="0600000001"))

@@ -289,3 +289,14 @@ async def test_a_contact_that_is_gone_is_not_written_to(
     await sender.send_due()
     assert server.taken == []
     assert publisher.events[-1].data.reason == "erased"
+
+
+async def test_two_instances_share_the_work_and_send_nothing_twice(
+    memory: Any, names: Any, outcomes: Any, clock: Any, server: Server, due: Any
+) -> None:
+    ids = await due(BATCH * 4)
+    both = [Sender("email", server.take, memory, names, outcomes, clock, 4) for _ in range(2)]
+    await asyncio.gather(*(one.send_due(10) for one in both))
+    while any(await asyncio.gather(*(one.send_due(10) for one in both))):
+        pass
+    assert sorted(server.taken) == sorted(ids)

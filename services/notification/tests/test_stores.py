@@ -57,30 +57,33 @@ async def test_waiting_notices_are_addressed_once(notices: Notices) -> None:
     assert await notices.waiting([]) == []
 
 
+async def claim(notices: Notices, now: datetime, at_most: int) -> list[Notice]:
+    return await notices.claim(await notices.due("email", now, at_most), now, LEASE)
+
+
 async def test_what_is_due_is_claimed_oldest_first_and_by_nobody_else_while_the_lease_runs(notices: Notices) -> None:
     await notices.add([one(f"n{number}", due=NOW - timedelta(minutes=number)) for number in range(5)])
     await notices.add([one("later", due=NOW + timedelta(minutes=1)), one("sms", by="sms"), one("w", state="waiting")])
-    first = await notices.claim("email", NOW, LEASE, 2)
-    assert {notice.id for notice in first} == {"n4", "n3"}
+    assert await notices.due("email", NOW, 2) == ["n4", "n3"]
+    first = await claim(notices, NOW, 2)
+    assert [notice.id for notice in first] == ["n4", "n3"]
     assert {notice.due for notice in first} == {NOW + LEASE}
-    assert {notice.id for notice in await notices.claim("email", NOW, LEASE, 9)} == {"n0", "n1", "n2"}
-    assert await notices.claim("email", NOW, LEASE, 9) == []
-    assert len(await notices.claim("email", NOW + LEASE, LEASE, 9)) == 6
+    assert await notices.claim(["n4", "later", "w"], NOW, LEASE) == []
+    assert [notice.id for notice in await claim(notices, NOW, 9)] == ["n2", "n1", "n0"]
+    assert await claim(notices, NOW, 9) == []
+    assert len(await claim(notices, NOW + LEASE, 9)) == 6
 
 
-async def test_of_two_that_claim_at_once_each_notice_goes_to_one(notices: Notices) -> None:
+async def test_of_several_that_claim_at_once_each_notice_goes_to_one(notices: Notices) -> None:
     await notices.add([one(f"n{number}") for number in range(60)])
-    claims = await asyncio.gather(*(notices.claim("email", NOW, LEASE, 20) for _ in range(6)))
-    ids = [notice.id for claim in claims for notice in claim]
-    assert len(ids) == len(set(ids))
-    while more := await notices.claim("email", NOW, LEASE, 20):
-        ids += [notice.id for notice in more]
-    assert sorted(ids) == sorted(f"n{number}" for number in range(60))
+    ids = await notices.due("email", NOW, 99)
+    claims = await asyncio.gather(*(notices.claim(ids, NOW, LEASE) for _ in range(6)))
+    assert sorted(notice.id for claimed in claims for notice in claimed) == sorted(ids)
 
 
 async def test_the_first_end_of_a_notice_is_its_only_one(notices: Notices) -> None:
     await notices.add([one("n1")])
-    [claimed] = await notices.claim("email", NOW, LEASE, 1)
+    [claimed] = await claim(notices, NOW, 1)
     tried = delivery.deferred(claimed, "451", NOW)
     assert await notices.end_try(tried)
     assert await notices.of("c1") == [tried]
@@ -88,24 +91,24 @@ async def test_the_first_end_of_a_notice_is_its_only_one(notices: Notices) -> No
     assert not await notices.end_try(delivery.refused(tried, "550", NOW))
     [ended] = await notices.of("c1")
     assert (ended.state, ended.attempts, ended.ended_at) == ("sent", 2, NOW)
-    assert await notices.claim("email", NOW + timedelta(days=1), LEASE, 9) == []
+    assert await claim(notices, NOW + timedelta(days=1), 9) == []
 
 
 async def test_released_notices_are_due_again(notices: Notices) -> None:
     await notices.add([one("n1"), one("n2")])
-    first, second = await notices.claim("email", NOW, LEASE, 2)
+    first, second = await claim(notices, NOW, 2)
     await notices.end_try(delivery.sent(first, NOW))
     await notices.release([first, second], NOW)
     await notices.release([], NOW)
-    [again] = await notices.claim("email", NOW + timedelta(minutes=1), LEASE, 9)
+    [again] = await claim(notices, NOW + timedelta(minutes=1), 9)
     assert again.id == second.id
     await notices.release([second], NOW)
-    assert await notices.claim("email", NOW + timedelta(minutes=1), LEASE, 9) == [], "somebody else's claim"
+    assert await claim(notices, NOW + timedelta(minutes=1), 9) == [], "somebody else's claim"
 
 
 async def test_an_ended_notice_is_unpublished_until_it_is_said(notices: Notices) -> None:
     await notices.add([one("n1"), one("n2", state="skipped", ended_at=NOW, reason="no-address"), one("n3")])
-    [*claimed] = await notices.claim("email", NOW, LEASE, 2)
+    [*claimed] = await claim(notices, NOW, 2)
     await notices.end_try(delivery.sent(claimed[0], NOW + timedelta(seconds=1)))
     assert [notice.id for notice in await notices.unpublished(NOW, 9)] == ["n2"]
     later = await notices.unpublished(NOW + timedelta(seconds=1), 9)

@@ -101,17 +101,20 @@ class MongoNotices:
         if changes:
             await self._notices.bulk_write(changes, ordered=False)
 
-    async def claim(self, by: Means, now: datetime, lease: timedelta, at_most: int) -> list[Notice]:
-        due: Document = {"state": "pending", "due": {"$lte": now}}
-        found = self._notices.find({"by": by, **due}, {"_id": 1}).sort("due", ASCENDING).limit(at_most)
-        ids = [document["_id"] async for document in found]
+    async def due(self, by: Means, now: datetime, at_most: int) -> list[str]:
+        wanted = {"by": by, "state": "pending", "due": {"$lte": now}}
+        found = self._notices.find(wanted, {"_id": 1}).sort("due", ASCENDING).limit(at_most)
+        return [document["_id"] async for document in found]
+
+    async def claim(self, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
         if not ids:
             return []
         # Each document is claimed atomically: of two callers that saw it due, one finds it due no longer.
         claim = new_id()
-        await self._notices.update_many({"_id": {"$in": ids}, **due}, {"$set": {"due": now + lease, "claim": claim}})
-        mine = self._notices.find({"_id": {"$in": ids}, "claim": claim})
-        return [_notice(document) async for document in mine]
+        wanted = {"_id": {"$in": list(ids)}, "state": "pending", "due": {"$lte": now}}
+        await self._notices.update_many(wanted, {"$set": {"due": now + lease, "claim": claim}})
+        mine = self._notices.find({"_id": {"$in": list(ids)}, "claim": claim})
+        return sorted([_notice(document) async for document in mine], key=lambda notice: ids.index(notice.id))
 
     async def end_try(self, notice: Notice) -> bool:
         done = await self._notices.update_one({"_id": notice.id, "state": "pending"}, {"$set": _progress(notice)})
