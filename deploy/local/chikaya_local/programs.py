@@ -131,6 +131,7 @@ PROGRAMS: tuple[Program, ...] = (
         "notification",
         kafka="notification",
         mongo="notification",
+        staff=True,
         secrets=("sms_token",),
         calls={"PORTAL_URL": "portal"},
         settings={"MAIL_FROM": "Chikaya <ne-pas-repondre@chikaya.local>"},
