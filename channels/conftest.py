@@ -109,7 +109,7 @@ class Services:
             if any(file not in self.files for file in submission.attachments):
                 raise Problem(422, "Données invalides", errors=[field_error("attachment_unknown", "attachments")])
             self.filed.append(submission)
-            name, code = self.case(len(self.filed))
+            name, code = self.case(1000 + len(self.filed))
             due = legal_time.deadlines(self.now)
             given = {
                 "complaint_id": f"id-{len(self.filed)}",
