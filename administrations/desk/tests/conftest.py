@@ -44,7 +44,7 @@ class Making:
         return self.start + timedelta(days=n)
 
     def _event(self, data: Message, at: float, id: str | None) -> Event[Message]:
-        extensions = {"administration": data.administration}  # type: ignore[attr-defined]
+        extensions = {"administration": data.administration}
         return Event(id or new_id(), "/tests", self.day(at), data, INBOX, extensions)
 
     def forwarded(self, decision: int = 1, at: float = 1, id: str | None = None, **fields: Any) -> Event[Message]:
