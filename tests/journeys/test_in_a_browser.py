@@ -45,14 +45,15 @@ async def test_a_citizen_files_in_arabic_and_reads_the_answer(stack: Stack, page
     await page.fill("[name=phone]", "06 00 00 02 01")
     await page.fill("[name=commune]", "فاس")
     await page.check("[name=consent]")
-    await page.click("main form button[type=submit], main form button:not([type])")
+    await page.locator(".actions button").first.click()
     await page.wait_for_load_state()
-    if await page.locator("[name=commune][type=radio]").count():
-        await page.locator("[name=commune][type=radio]").first.check()
-        await page.click("main form button[type=submit], main form button:not([type])")
+    fez = page.locator("[name=commune_code][value='03.231.01.0']")
+    if await fez.count():
+        await fez.check()
+        await page.locator(".actions button").first.click()
         await page.wait_for_load_state()
     assert TEXT in await page.inner_text("main")
-    await page.click("main form[action='/file'] button")
+    await page.locator("form[action='/file'] button").first.click()
     await page.wait_for_url("**/receipt**")
     shown = await page.inner_text("main")
     reference = re.sub(r"\D", "", await page.locator(".reference").first.inner_text())
@@ -65,8 +66,8 @@ async def test_a_citizen_files_in_arabic_and_reads_the_answer(stack: Stack, page
 
     await page.goto(f"{stack.url('portal')}/follow?reference={reference}")
     assert await page.input_value("[name=reference]") != ""
-    await page.fill("[name=access_code]", code[0].lower())
-    await page.click("main form button")
+    await page.fill("[name=code]", code[0].lower())
+    await page.click("form[action='/follow'] button")
     await page.wait_for_url("**/case**")
     assert ANSWER in await page.inner_text("main")
     await page.check("[name=score][value='5']")

@@ -20,11 +20,13 @@ KEYS: dict[str, str] = {"web": "portal", "app": "app", "callcenter": "callcenter
 @dataclass(frozen=True)
 class Complaint:
     """One of the twelve. `outcome` is what must happen to it first (`triage`, `inadmissible`), or None;
-    `administration` answers it in the end (None for the inadmissible one)."""
+    `administration` answers it in the end (None for the inadmissible one); `place_name` is what a person types where
+    a form asks for the commune."""
 
     id: str
     way: Way
     submission: Submission
+    place_name: str
     administration: str | None
     outcome: str | None
 
@@ -37,11 +39,12 @@ def complaints() -> list[Complaint]:
             way=row["way"],
             submission=Submission(
                 text=row["text"],
-                place={"commune": row["place"]} if "place" in row else None,
+                place={"commune": row["place"]["commune"]} if "place" in row else None,
                 contact=row["contact"],
                 language=row["language"],
                 consent=True,
             ),
+            place_name=row["place"]["name"] if "place" in row else "",
             administration=row.get("administration"),
             outcome=row.get("outcome"),
         )

@@ -203,14 +203,13 @@ class Smoke:
 
     async def _file_by_form(self, browser: httpx.AsyncClient, journey: Journey) -> None:
         """As a person does with a browser and no JavaScript: fill in, check, send, read the receipt."""
-        place = journey.submission.place
         contact = journey.submission.contact
         page = await browser.get("/file")
         fields = {
             **_hidden(page.text),
             "nature": journey.submission.nature,
             "text": journey.submission.text,
-            "commune": (place.commune or "") if place else "",
+            "commune": journey.complaint.place_name,
             "name": contact.name,
             "email": contact.email or "",
             "phone": contact.phone or "",
@@ -219,6 +218,10 @@ class Smoke:
         }
         origin = {"Origin": str(browser.base_url).rstrip("/")}
         checked = await browser.post("/file/check", data=fields, headers=origin)
+        if checked.status_code == 422 and (place := journey.submission.place):
+            # Several communes bear a name like it: the page offers them.
+            fields |= {**_hidden(checked.text), "commune_code": place.commune or ""}
+            checked = await browser.post("/file/check", data=fields, headers=origin)
         receipt = await browser.post("/file", data=_hidden(checked.text), headers=origin)
         found = re.search(r'class="reference[^"]*">\s*([\d ]{14,})<', receipt.text)
         code = re.search(r"\b([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})\b", receipt.text)
