@@ -20,7 +20,9 @@ def complete(compose: str, present: str) -> str:
     """`present`, the text of a .env, and after it a new secret for each name in `compose` that it has no line for."""
     wanted = sorted(set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", compose)))
     known = set(re.findall(r"^([A-Z_]+)=", present, re.MULTILINE))
-    lines = [f"{name}={''.join(secrets.choice(ALPHABET) for _ in range(LENGTH))}" for name in wanted if name not in known]
+    lines = [
+        f"{name}={''.join(secrets.choice(ALPHABET) for _ in range(LENGTH))}" for name in wanted if name not in known
+    ]
     kept = present if not present or present.endswith("\n") else f"{present}\n"
     return kept + "".join(f"{line}\n" for line in lines)
 
