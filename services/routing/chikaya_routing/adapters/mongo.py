@@ -203,7 +203,13 @@ class MongoStore:
 
     async def settle(self, complaint: Complaint, known_decisions: int, officer: str, release_at: datetime) -> bool:
         result = await self._complaints.update_one(
-            {"_id": complaint.id, "count": known_decisions, "status": {"$in": OPEN}, "claim.by": officer},
+            {
+                "_id": complaint.id,
+                "count": known_decisions,
+                "status": {"$in": OPEN},
+                "claim.by": officer,
+                "release_at": {"$exists": False},
+            },
             {"$set": {**_decided(complaint), "release_at": release_at}, "$unset": {"claim": ""}},
         )
         return bool(result.matched_count)

@@ -39,8 +39,27 @@ Status = Literal["triage", "waiting", "routed", "rejected", "withdrawn"]
 OPEN: tuple[Status, ...] = ("triage", "waiting")
 
 
+Refusal = Literal["settled", "held", "asked", "too-late", "administration"]
+
+
 class NotAllowed(Exception):
-    """What was asked is not possible now; says why, for the officer."""
+    """What an officer asked is not possible; `why` names the reason, told in the officer's language."""
+
+    def __init__(self, why: Refusal) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an officer decides: `route` to an `administration`, `reject` for a `reason`, or `ask` the citizen a
+    `question`. `note` goes with the dossier."""
+
+    action: Literal["route", "reject", "ask"]
+    administration: str | None = None
+    reason: RejectionReason | None = None
+    question: Question | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,37 +152,26 @@ def after_transfer(complaint: Complaint, asked: CaseTransferRequested, catalogue
     return ComplaintRouted.model_validate({**about, "administration": listed.slug, "inbox": listed.inbox})
 
 
-def route(complaint: Complaint, administration: str, catalogue: Rows, at: datetime) -> Decision:
-    """A triage officer finds an administration competent.
+def settle(complaint: Complaint, settlement: Settlement, catalogue: Rows, at: datetime) -> Decision:
+    """A triage officer decides.
 
     Raises:
-        NotAllowed: no such administration.
+        NotAllowed: no such administration is in force.
     """
-    listed = catalogue.get(administration)
-    if listed is None:
-        raise NotAllowed(f"{administration} is not in the catalogue")
-    return ComplaintRouted.model_validate(
-        {**_by_person(complaint, at), "administration": listed.slug, "inbox": listed.inbox}
-    )
-
-
-def reject(complaint: Complaint, reason: RejectionReason, at: datetime) -> Decision:
-    """A triage officer finds the complaint inadmissible."""
-    return ComplaintInadmissible.model_validate({**_by_person(complaint, at), "reason": reason})
-
-
-def ask(complaint: Complaint, question: Question, at: datetime) -> Decision:
-    """A triage officer asks the citizen before deciding."""
-    return ClarificationAsked.model_validate({**_by_person(complaint, at), "question": question})
-
-
-def _by_person(complaint: Complaint, at: datetime) -> dict[str, object]:
-    return {
+    about = {
         "complaint_id": complaint.id,
         "decision": len(complaint.decisions) + 1,
         "decided_at": at,
         "by": "person",
     }
+    if settlement.action == "reject":
+        return ComplaintInadmissible.model_validate({**about, "reason": settlement.reason})
+    if settlement.action == "ask":
+        return ClarificationAsked.model_validate({**about, "question": settlement.question})
+    listed = catalogue.get(settlement.administration or "")
+    if listed is None:
+        raise NotAllowed("administration")
+    return ComplaintRouted.model_validate({**about, "administration": listed.slug, "inbox": listed.inbox})
 
 
 def with_decision(
