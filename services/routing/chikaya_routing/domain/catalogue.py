@@ -85,12 +85,12 @@ def read(
     for line, cells in lines:
         row, found = _row({name: (cells.get(name) or "").strip() for name in COLUMNS})
         slug = (cells.get("slug") or "").strip()
-        if slug in rows:
+        if None in cells:
+            found = {"competence": "more cells than columns: text with commas stands between quotes"}
+        elif slug in rows:
             found["slug"] = f"{slug} is on an earlier line already"
         elif row is not None and row.kind == "commune" and row.slug not in known:
             found["slug"] = f"no commune has the code of {slug}"
-        elif None in cells:
-            found["competence"] = "more cells than columns: put text with commas between quotes"
         wrong += [WrongRow(file, line, name, reason) for name, reason in found.items()]
         if row is not None and not found:
             rows[row.slug] = row
