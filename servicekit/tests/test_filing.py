@@ -112,6 +112,24 @@ async def test_a_place_with_a_quarter_is_found_by_its_first_part() -> None:
     assert place.text == "الرباط، أكدال"
 
 
+async def test_an_official_code_may_be_typed() -> None:
+    located = await locate(replace(DRAFT, commune="04.421.01.0"), nothing, Away)
+    place = located.draft.submission().place
+    assert place is not None
+    assert (place.commune, place.text) == ("04.421.01.0", None)
+
+
+async def test_no_more_of_a_name_is_looked_up_than_routing_takes() -> None:
+    asked = []
+
+    async def search(q: str) -> list[Town]:
+        asked.append(q)
+        return []
+
+    await locate(replace(DRAFT, commune=", " + "x" * 150), search, Away)
+    assert [len(q) for q in asked] == [80]
+
+
 async def test_an_unknown_place_or_a_list_that_is_away_holds_nobody_up() -> None:
     async def away(_: str) -> list[Town]:
         raise Away

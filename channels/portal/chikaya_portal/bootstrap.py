@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import httpx
-from chikaya_sdk import Intake, Routing, Tracking, Unavailable
+from chikaya_sdk import ChikayaError, Intake, Routing, Tracking, Unavailable
 from chikaya_sdk.rest import Options
 from chikaya_servicekit.clock import Clock, utc_now
 from chikaya_servicekit.pages import Pages
@@ -50,7 +50,7 @@ def build(settings: Settings, clock: Clock = utc_now, http: httpx.AsyncClient | 
         pages=pages,
         intake=intake,
         routing=routing,
-        administrations=Remembered(routing.administrations, Unavailable, []),
+        administrations=Remembered(routing.administrations, ChikayaError, []),
         attachments=Attachments(intake, secret, seconds),
         receipts=cookie("receipt", RECEIPT_S),
         filings=SlidingWindow(settings.filings_per_hour, 3600, time.monotonic),

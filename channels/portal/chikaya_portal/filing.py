@@ -12,7 +12,18 @@ from chikaya_sdk import CatalogueEntry, ChikayaError, Conflict, Intake, Refused,
 from chikaya_sdk import Receipt as GivenReceipt
 from chikaya_servicekit.pages import Pages
 from chikaya_servicekit.pages.cookies import SignedCookie
-from chikaya_servicekit.pages.filing import FIELDS, OWN_WORDS, Draft, Incomplete, Located, Remembered, by_field, locate
+from chikaya_servicekit.pages.filing import (
+    OWN_WORDS,
+    Draft,
+    Incomplete,
+    Located,
+    Remembered,
+    by_field,
+    choices,
+    in_order,
+    locate,
+    told,
+)
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData, UploadFile
@@ -74,7 +85,7 @@ class Filing:
     async def check(self, request: Request) -> Response:
         """Everything to read once more before it is sent; or the form, with what is wrong."""
         gathered = await self._gathered(request)
-        located = await locate(gathered.draft, self.routing.places, Unavailable)
+        located = await locate(gathered.draft, self.routing.places, ChikayaError)
         gathered = replace(gathered, draft=located.draft)
         errors = self._troubles(request, gathered.troubles)
         if located.outcome == "several":
@@ -147,11 +158,10 @@ class Filing:
         located: Located[Any] | None = None,
         status: int = 200,
     ) -> Response:
-        draft, wrong = gathered.draft, dict(errors or {})
         context = {
-            "draft": draft,
+            "draft": gathered.draft,
             "kept": gathered.kept,
-            "errors": {name: wrong[name] for name in (*FIELDS, *wrong) if name in wrong},
+            "errors": in_order(errors or {}),
             "natures": NATURES,
             "administrations": await self._administrations(request),
             "candidates": located.candidates if located else (),
@@ -186,24 +196,14 @@ class Filing:
         self, request: Request, gathered: Gathered, notice: str, status: int, retry_s: float = 0.0
     ) -> Response:
         """The page with the answers and the button, and why it was not sent: one press sends it again."""
-        located = await locate(gathered.draft, self.routing.places, Unavailable)
+        located = await locate(gathered.draft, self.routing.places, ChikayaError)
         return await self._checked(request, gathered, located, notice, status, retry_s)
 
     async def _administrations(self, request: Request) -> list[tuple[str, str]]:
-        """Slugs and names, without the communes: for those the place says it."""
-        field = f"name_{self.pages.language(request)}"
-        rows = await self.administrations.get()
-        return sorted(((row.slug, getattr(row, field)) for row in rows if row.kind != "commune"), key=lambda r: r[1])
+        return choices(await self.administrations.get(), self.pages.language(request))
 
     def _errors(self, request: Request, errors: Mapping[str, FieldError]) -> dict[str, str]:
-        """What is wrong, in the page's language: in the portal's words where it has some, else in intake's."""
-        language = self.pages.language(request)
-        found = {}
-        for field, error in errors.items():
-            key = "error." + f"{field}.{error.code}"
-            own = self.pages.texts.get(key)
-            found[field] = own[language] if own else str(getattr(error, f"message_{language}"))
-        return found
+        return told(errors, self.pages.texts, self.pages.language(request))
 
     def _troubles(self, request: Request, troubles: Sequence[Trouble]) -> dict[str, str]:
         language = self.pages.language(request)

@@ -36,6 +36,9 @@ _FIELD_OF = {
     "attachments": "files",
 }
 _KEY = re.compile(r"[A-Za-z0-9-]{8,60}")
+_CODE = re.compile(r"[0-9]{2}\.[0-9]{3}\.[0-9]{2}\.[0-9]{1,2}")
+LONGEST_NAME = 80
+"""Characters of a name that are looked up: routing takes no more."""
 
 
 class Incomplete(ValueError):
@@ -81,7 +84,10 @@ class Draft:
 
     @property
     def chosen(self) -> str:
-        """The code of the commune that was chosen for what is typed now, `OWN_WORDS`, or nothing."""
+        """The code of the commune that was chosen for what is typed now, `OWN_WORDS`, or nothing. Who knows the
+        official code may type it."""
+        if _CODE.fullmatch(self.commune):
+            return self.commune
         return self.commune_code if self.commune and self.commune_for == self.commune else ""
 
     def hidden(self) -> dict[str, str]:
@@ -95,7 +101,8 @@ class Draft:
             Incomplete: something is missing or wrong.
         """
         contact = _given(name=self.name, email=self.email, phone=self.phone)
-        place = _given(text=self.commune, commune="" if self.chosen == OWN_WORDS else self.chosen)
+        code = "" if self.chosen == OWN_WORDS else self.chosen
+        place = _given(text="" if self.commune == code else self.commune, commune=code)
         body: dict[str, Any] = _given(
             nature=self.nature,
             text=self.text,
@@ -121,6 +128,40 @@ def by_field(errors: Iterable[FieldError]) -> dict[str, FieldError]:
         found.setdefault(_FIELD_OF.get(error.field, error.field), error)
     order = {name: place for place, name in enumerate(FIELDS)}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(FIELDS))))
+
+
+def told(errors: Mapping[str, FieldError], texts: Mapping[str, Mapping[str, str]], language: str) -> dict[str, str]:
+    """What is wrong with each field, in one language: in the page's own words where it has a text
+    `error.<field>.<code>`, else as intake says it."""
+    found = {}
+    for field, error in errors.items():
+        own = texts.get("error." + f"{field}.{error.code}")
+        found[field] = own[language] if own else str(getattr(error, f"message_{language}"))
+    return found
+
+
+def in_order(errors: Mapping[str, str]) -> dict[str, str]:
+    """Errors in the order of the form's fields, for the summary above it."""
+    return {name: errors[name] for name in dict.fromkeys((*FIELDS, *errors)) if name in errors}
+
+
+class Administration(Protocol):
+    """An administration as routing lists it."""
+
+    @property
+    def slug(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name_fr(self) -> str: ...
+    @property
+    def name_ar(self) -> str: ...
+
+
+def choices(rows: Iterable[Administration], language: str) -> list[tuple[str, str]]:
+    """Slugs and names to choose from, by name; without communes: for those the place says it."""
+    named = ((row.slug, str(getattr(row, f"name_{language}"))) for row in rows if row.kind != "commune")
+    return sorted(named, key=lambda row: row[1])
 
 
 class Commune(Protocol):
@@ -161,12 +202,14 @@ async def locate(draft: Draft, search: Callable[[str], Awaitable[Sequence[C]]], 
     if draft.chosen == OWN_WORDS:
         return Located(draft, "words")
     # "Salé, Tabriquet": the first part is asked for when the whole is no name.
+    if _CODE.fullmatch(typed):
+        return Located(replace(draft, commune_code="", commune_for=""), "words")
     asked = [typed, *re.split(r"[,،;(/]", typed)[:1]]
     found: Sequence[C] = ()
     name = typed
     try:
         for name in dict.fromkeys(part.strip() for part in asked):
-            if found := await search(name):
+            if name and (found := await search(name[:LONGEST_NAME])):
                 break
     except away:
         return Located(draft, "away")
