@@ -41,8 +41,7 @@ def _router(routing: Routing) -> APIRouter:
             "marked": lambda text: shown.marked(text, words),
             "mine": not is_settled(item) and item.held_by == person.sub,
             "settled": is_settled(item),
-            "can_undo": triage.can_undo(item),
-            "undo_until": triage.undo_until(item),
+            "seconds_left": triage.seconds_left(item),
             "administrations": [row for row in routing.edition().rows.values() if row.kind != "commune"],
             "commune": commune,
             "communes": places.find(commune, COMMUNES_SHOWN) if commune else [],
@@ -62,12 +61,12 @@ def _router(routing: Routing) -> APIRouter:
     async def queue(request: Request, person: Settles, after: str = "", settled: str = "") -> Response:
         """The queue; `settled` is the complaint that was settled just now."""
         items, following = await triage.queue(read_after(after))
-        resting = [item for item in await triage.resting() if triage.can_undo(item)]
+        resting = [(item, left) for item in await triage.resting() if (left := triage.seconds_left(item))]
         context = {
             "person": person,
             "items": [shown.summary(item) for item in items],
             "count": await triage.count(),
-            "resting": [shown.detail(item, routing.names()) for item in resting],
+            "resting": [shown.detail(item, routing.names()) | {"seconds_left": left} for item, left in resting],
             "settled": settled,
             "next": write_after(following) if following else "",
             "first": not after,

@@ -4,6 +4,7 @@ An officer who opens a complaint holds it for a while, so that two never settle 
 it is published; until then it can be undone.
 """
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -113,7 +114,7 @@ class Triage:
         """
         item = await self.item(id)
         complaint = item.complaint
-        if not self.can_undo(item):
+        if not self.seconds_left(item):
             raise NotAllowed("too-late")
         before, now = routing.without_last(complaint), self._clock()
         if not await self._complaints.take_back(before, len(complaint.decisions), now + UNDO_MARGIN):
@@ -124,10 +125,10 @@ class Triage:
         """When undoing ends; None when nothing rests."""
         return item.release_at - UNDO_MARGIN if item.release_at else None
 
-    def can_undo(self, item: Item) -> bool:
-        """Whether there is time left to undo."""
+    def seconds_left(self, item: Item) -> int:
+        """How long a settlement can still be undone; 0 when it cannot, or nothing rests."""
         until = self.undo_until(item)
-        return until is not None and until > self._clock()
+        return max(0, math.ceil((until - self._clock()).total_seconds())) if until else 0
 
 
 def is_settled(item: Item) -> bool:

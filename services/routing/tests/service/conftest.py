@@ -407,3 +407,9 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     await real.create_indexes()
     yield real
     await real.close()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives ports that nothing listens on."""
+    return _free_port
