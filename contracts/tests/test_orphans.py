@@ -10,7 +10,7 @@ from chikaya_contracts.golden import Example, examples
 from chikaya_contracts.messages.lifecycle import CaseEvent
 from chikaya_contracts.schemas import REPOSITORY
 from chikaya_contracts.states import State, StateName, Transition, allowed, diagram, states, transitions
-from chikaya_contracts.topics import DEAD_LETTERS, SERVICES, Topic, expand, table
+from chikaya_contracts.topics import DEAD_LETTERS, INBOX, OUTBOX, SERVICES, Topic, expand, table
 
 EXAMPLES = list(examples())
 LIFECYCLE = {model.short_name(): model for model in messages.ALL.values() if issubclass(model, CaseEvent)}
@@ -227,3 +227,8 @@ def test_the_diagram_draws_every_change_of_state() -> None:
         for source in row.sources:
             line = f"    {'[*]' if source == 'start' else source} --> {row.to}: {row.event}"
             assert (line in drawn) == (row.to != "same")
+
+
+def test_a_member_of_a_family_bears_the_familys_messages_and_no_others() -> None:
+    assert messages.on(INBOX.named("cnss")) == messages.on(INBOX) != {}
+    assert messages.on(INBOX.named("cnss")).keys().isdisjoint(messages.on(OUTBOX.named("cnss")))

@@ -11,7 +11,7 @@ from .adapters.kafka import Outbox
 from .adapters.mongo import TRANSIENT, Database, MongoAdministrations, MongoDossiers
 from .api import Api
 from .catalogue import Catalogue
-from .consumers import Handlers
+from .consumers import consumers
 from .deciding import Deciding
 from .officers import ROLES, officer_of
 from .pages import DeskPages
@@ -23,7 +23,6 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
     database = Database(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     process = Process(settings, title="E-réclamation", transient=TRANSIENT, clock=clock)
     dossiers, catalogue = MongoDossiers(database), Catalogue(MongoAdministrations(database))
-    handlers = Handlers(dossiers, catalogue)
     deciding = Deciding(dossiers, catalogue, Outbox(process.publisher), clock)
     staff, pages = Staff(settings), Pages("chikaya_desk")
     officer = officer_of(staff.require(*ROLES))
@@ -36,7 +35,7 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
     process.need("mongo", database.ping)
     process.setup(database.create_indexes)
     process.setup(catalogue.load)
-    for consumer in handlers.consumers():
+    for consumer in consumers(dossiers, catalogue):
         process.consume(consumer)
     process.background(refresh_catalogue)
     process.on_stop(database.close)

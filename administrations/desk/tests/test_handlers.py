@@ -1,6 +1,5 @@
 """What the desk does with what it reads, and how decisions leave: on fakes."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from chikaya_contracts.ids import new_id
 from chikaya_desk.adapters.kafka import Outbox
 from chikaya_desk.adapters.memory import MemoryAdministrations, MemoryDossiers
 from chikaya_desk.catalogue import Catalogue
-from chikaya_desk.consumers import Handlers
 from chikaya_desk.deciding import Deciding
 from chikaya_servicekit.faults import DependencyDown
 from chikaya_servicekit.staff import Person
@@ -26,7 +24,6 @@ class Desk:
         self.make, self.now = make, make.day(3)
         self.dossiers, self.publisher = MemoryDossiers(), RecordingPublisher()
         self.catalogue = Catalogue(MemoryAdministrations())
-        self.handlers = Handlers(self.dossiers, self.catalogue)
         self.deciding = Deciding(self.dossiers, self.catalogue, Outbox(self.publisher), lambda: self.now)
 
     async def decide(self, action: Any, text: str | None = None, form: str = "f") -> Any:
@@ -44,15 +41,10 @@ def desk(make: Any) -> Desk:
 
 async def test_a_redelivered_batch_is_a_repeat(desk: Any, make: Any) -> None:
     batch = [make.told("supplemented", 3), make.forwarded(), make.told("withdrawn", 4)]
-    await desk.handlers.receive(batch)
-    await desk.handlers.receive(batch)
+    await desk.dossiers.receive(batch)
+    await desk.dossiers.receive(batch)
     file = await desk.dossiers.find(make.key)
     assert (file.standing.state, len(file.entries)) == ("withdrawn", 3)
-
-
-async def test_another_administrations_own_inbox_is_left_alone(desk: Any, make: Any) -> None:
-    await desk.handlers.receive([replace(make.forwarded(), topic="administration.cnss.inbox.v1")])
-    assert await desk.dossiers.find(make.key) is None
 
 
 async def test_the_catalogue_names_administrations(desk: Any, make: Any) -> None:
@@ -64,7 +56,7 @@ async def test_the_catalogue_names_administrations(desk: Any, make: Any) -> None
 
 
 async def test_a_decision_leaves_as_any_administrations_does(desk: Any, make: Any) -> None:
-    await desk.handlers.receive([make.forwarded()])
+    await desk.dossiers.receive([make.forwarded()])
     await desk.decide("answer", "C'est réparé.\r\nMerci.")
     [event] = desk.publisher.events
     assert event.topic == "administration.desk.outbox.v1"
@@ -76,7 +68,7 @@ async def test_a_decision_leaves_as_any_administrations_does(desk: Any, make: An
 
 
 async def test_a_form_sent_twice_does_nothing_the_second_time(desk: Any, make: Any) -> None:
-    await desk.handlers.receive([make.forwarded()])
+    await desk.dossiers.receive([make.forwarded()])
     await desk.decide("ask", "Où ?")
     await desk.decide("ask", "Où ?")
     assert len(desk.publisher.events) == 1
@@ -85,7 +77,7 @@ async def test_a_form_sent_twice_does_nothing_the_second_time(desk: Any, make: A
 async def test_while_kafka_is_away_nothing_counts_and_the_same_again_is_sent_under_its_first_id(
     desk: Any, make: Any
 ) -> None:
-    await desk.handlers.receive([make.forwarded()])
+    await desk.dossiers.receive([make.forwarded()])
     desk.publisher.fail = DependencyDown("away")
     with pytest.raises(DependencyDown):
         await desk.decide("answer", "Réparé.")
@@ -98,7 +90,7 @@ async def test_while_kafka_is_away_nothing_counts_and_the_same_again_is_sent_und
 
 
 async def test_a_crash_between_sending_and_noting_is_made_good_by_the_same_again(desk: Any, make: Any) -> None:
-    await desk.handlers.receive([make.forwarded()])
+    await desk.dossiers.receive([make.forwarded()])
     change, calls = desk.dossiers.change, []
 
     async def dying(key: Any, how: Any) -> Any:
@@ -118,9 +110,9 @@ async def test_a_crash_between_sending_and_noting_is_made_good_by_the_same_again
 
 
 async def test_a_refused_answer_can_be_given_again(desk: Any, make: Any) -> None:
-    await desk.handlers.receive([make.forwarded()])
+    await desk.dossiers.receive([make.forwarded()])
     await desk.decide("answer", "Réparé.")
-    await desk.handlers.receive([make.refused("answered", 6)])
+    await desk.dossiers.receive([make.refused("answered", 6)])
     assert await desk.state() == "routed"
     await desk.decide("answer", "Réparé hier.", form="g")
     assert await desk.state() == "answered"

@@ -14,7 +14,6 @@ from chikaya_desk.adapters.kafka import Outbox
 from chikaya_desk.adapters.memory import MemoryAdministrations, MemoryDossiers
 from chikaya_desk.api import Api
 from chikaya_desk.catalogue import Catalogue
-from chikaya_desk.consumers import Handlers
 from chikaya_desk.deciding import Deciding
 from chikaya_desk.officers import ROLES, officer_of
 from chikaya_desk.pages import DeskPages, days_left
@@ -56,7 +55,6 @@ class Site:
         self.make, self.now = make, make.day(3)
         self.dossiers, self.publisher = MemoryDossiers(), RecordingPublisher()
         self.catalogue = Catalogue(MemoryAdministrations())
-        self.handlers = Handlers(self.dossiers, self.catalogue)
         deciding = Deciding(self.dossiers, self.catalogue, Outbox(self.publisher), self.clock)
         officer, self.pages, self.app = officer_of(letting_in), Pages("chikaya_desk"), FastAPI()
         http.install(self.app, "desk", (Away,))
@@ -80,7 +78,7 @@ class Site:
             self.make.listed("commune-04-421-01-0", "Commune de Rabat", "commune"),
         ]  # fmt: skip
         await self.catalogue.apply([Event(new_id(), "/routing", self.now, row, topics.CATALOGUE.name) for row in rows])
-        await self.handlers.receive(events or [self.make.forwarded()])
+        await self.dossiers.receive(events or [self.make.forwarded()])
 
     async def state(self) -> str:
         return (await self.dossiers.find(self.make.key)).standing.state

@@ -1,5 +1,7 @@
 """Every message of the pipeline, by CloudEvents type, and where each may appear."""
 
+import re
+
 from ..envelope import Message
 from ..topics import Topic
 from . import administration, catalogue, channel, intake, lifecycle, notification, requests, routing
@@ -15,6 +17,10 @@ ALL: dict[str, type[Message]] = {
 
 
 def on(*topics: Topic) -> dict[str, type[Message]]:
-    """The messages that may appear on these topics, by type: what a consumer of them knows."""
-    names = {topic.name for topic in topics}
-    return {type_: model for type_, model in ALL.items() if model.TOPIC.name in names}
+    """The messages that may appear on these topics, by type: what a consumer of them knows. A topic may be a family,
+    or one member of it."""
+    return {
+        type_: model
+        for type_, model in ALL.items()
+        if any(topic.name == model.TOPIC.name or re.match(model.TOPIC.pattern, topic.name) for topic in topics)
+    }
