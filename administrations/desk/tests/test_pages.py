@@ -272,7 +272,7 @@ async def test_a_refused_answer_is_shown_with_its_reason_and_its_words_are_in_th
     async with site.client() as browser:
         form = hidden((await browser.get(f"{site.where}/answer")).text, "form")
         await browser.post(f"{site.where}/answer", data={"form": form, "text": "Réparé."})
-        await site.handlers.receive([make.refused("answered", 6)])
+        await site.dossiers.receive([make.refused("answered", 6)])
         page = (await browser.get(site.where)).text
         assert "Votre réponse n&#39;a pas été enregistrée." in page
         assert "l&#39;état de la réclamation" in page
@@ -345,7 +345,7 @@ async def test_what_is_no_longer_possible_says_so_and_keeps_the_words(site: Any,
     await site.given()
     async with site.client() as browser:
         form = hidden((await browser.get(f"{site.where}/answer")).text, "form")
-        await site.handlers.receive([make.told("withdrawn", 4)])
+        await site.dossiers.receive([make.told("withdrawn", 4)])
         late = await browser.post(f"{site.where}/answer", data={"form": form, "text": "Long travail."})
         assert late.status_code == 409
         assert "Long travail.</textarea>" in late.text
