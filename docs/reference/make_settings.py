@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 PAGE = Path(__file__).with_name("settings.md")
-PROCESSES = ("intake", "routing", "tracking", "notification", "portal", "desk")
+PROCESSES = ("intake", "routing", "tracking", "notification", "portal", "callcenter", "desk")
 SHARED: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("Every process", "", ServiceSettings),
     ("Processes with a database", "intake, routing, tracking, notification, desk", MongoSettings),

@@ -6,10 +6,11 @@ mean what they mean to `make up`. On a real system everybody has their own setti
 """
 
 import argparse
+import json
 import os
-import subprocess
 import sys
 
+from chikaya_local import pidfile
 from chikaya_local.login import SignInFailed, token_for
 from chikaya_local.programs import PROGRAMS, Ports
 from chikaya_local.stack import Stack
@@ -23,6 +24,8 @@ def settings_of(stack: Stack, who: str) -> dict[str, str]:
         KeyError: neither is called so.
     """
     if who in {program.name for program in PROGRAMS}:
+        trained = sorted(stack.settings.models.glob("*.npz"), key=lambda file: file.stat().st_mtime)
+        stack.model = trained[-1] if trained else None
         return stack.env_for(who)
     return {f"CHIKAYA_{setting}": value for setting, value in stack.kafka_env(who).items()}
 
@@ -45,18 +48,21 @@ def main() -> int:
     signing.add_argument("site", choices=("routing", "tracking", "desk", "callcenter"))
     signing.add_argument("person")
     commands.add_parser("key", help="a channel's key at intake").add_argument("channel")
+    commands.add_parser("pid", help="the process id of a process of the stack").add_argument("name")
     commands.add_parser("addresses", help="where everything is, for a shell")
     options = parser.parse_args()
     stack = Stack(default_directory(), Ports(int(os.environ.get("PORT_OFFSET", "0"))))
     try:
         if options.command == "as":
             environment = os.environ | settings_of(stack, options.who)
-            return subprocess.run(options.argv, env=environment, check=False).returncode  # noqa: S603 (one's own words)
+            os.execvpe(options.argv[0], options.argv, environment)  # noqa: S606 (one's own words)
         if options.command == "token":
             site, secret = stack.url(options.site), stack.secrets.oidc_clients[options.site]
             print(token_for(stack.url("identity"), options.site, secret, f"{site}/login/callback", options.person))
         elif options.command == "key":
             print(stack.secrets.channel_keys[options.channel])
+        elif options.command == "pid":
+            print(json.loads((stack.directory / pidfile.NAME).read_text("utf-8"))[options.name][0])
         else:
             print(addresses(stack))
     except KeyError as unknown:
