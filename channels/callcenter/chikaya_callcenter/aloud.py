@@ -120,10 +120,10 @@ def _spaced(code: str) -> str:
 
 
 def _left_to_right(text: str) -> str:
-    """Marked so that it keeps its order inside Arabic."""
-    return f"\u2066{text}\u2069"
+    """Marked so that it keeps its order inside Arabic, and stays on one line."""
+    return f"\u2066{text}\u2069".replace(" ", "\u00a0")
 
 
 def _isolated(text: str) -> str:
-    """Somebody's words, in whatever direction they are written."""
-    return f"\u2068{text}\u2069"
+    """Somebody's words, line by line, in whatever direction they are written."""
+    return "\n".join(f"\u2068{line}\u2069" for line in text.splitlines())

@@ -40,7 +40,7 @@ async def test_a_complaint_is_filed_and_its_numbers_are_read_aloud(
     (submission,) = services.filed
     assert (submission.contact.name, submission.language) == ("Hassan Benali", "ar")
     assert submission.place.commune == "04.421.01.0"
-    page = unescape((await agent.get("/filed")).text)
+    page = unescape((await agent.get("/filed")).text).replace("\u00a0", " ")
     name, code = next(iter(services.codes.items()))
     spoken = f"{name[:4]} {name[4:8]} {name[8:12]} {name[12:]}"
     assert page.count(spoken) == 3
