@@ -86,18 +86,19 @@ class MongoStore:
         if not decided:
             return set()
         documents = {complaint.id: _document(complaint) | {"judgement": why} for complaint, why in decided}
+        present = await self._insert([{"_id": id_, **content} for id_, content in documents.items()])
         taken = set()
-        for id_ in await self._insert([{"_id": id_, **content} for id_, content in documents.items()]):
+        for id_ in present:
             # It is there: as what came before the submission, which is to be kept, or decided by another instance.
             mine = await self._complaints.update_one(
                 {"_id": id_, "submission": {"$exists": False}}, {"$set": documents[id_]}
             )
             if not mine.matched_count:
                 taken.add(id_)
-        if opened := [complaint.id for complaint, _ in decided if status(complaint) in OPEN]:
-            # A withdrawal may have come between: it writes its mark first, and this looks for it last.
+        if early := [id_ for id_ in present if id_ not in taken]:
+            # What came before may be a withdrawal: it writes its mark first, and this looks for it last.
             await self._complaints.update_many(
-                {"_id": {"$in": opened}, "withdrawn": True, "status": {"$in": OPEN}}, {"$set": {"status": "withdrawn"}}
+                {"_id": {"$in": early}, "withdrawn": True, "status": {"$in": OPEN}}, {"$set": {"status": "withdrawn"}}
             )
         return taken
 
