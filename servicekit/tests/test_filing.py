@@ -101,9 +101,10 @@ async def test_several_are_offered_and_the_choice_is_kept_for_these_words_only()
     assert (place.commune, place.text) == (None, "Oulad Said")
 
 
-async def test_a_place_with_a_quarter_is_found_by_its_first_part() -> None:
+@pytest.mark.parametrize("whole_too", [False, True])
+async def test_a_place_with_a_quarter_is_found_by_its_first_part(whole_too: bool) -> None:
     async def search(q: str) -> list[Town]:
-        return [RABAT] if q == "الرباط" else []
+        return [RABAT] if whole_too or q == "الرباط" else []
 
     located = await locate(replace(DRAFT, commune="الرباط، أكدال"), search, Away)
     assert located.commune == RABAT

@@ -204,16 +204,17 @@ async def locate(draft: Draft, search: Callable[[str], Awaitable[Sequence[C]]], 
     # "Salé, Tabriquet": the first part is asked for when the whole is no name.
     if _CODE.fullmatch(typed):
         return Located(replace(draft, commune_code="", commune_for=""), "words")
-    asked = [typed, *re.split(r"[,،;(/]", typed)[:1]]
+    asked = list(dict.fromkeys(part for part in (typed, re.split(r"[,،;(/]", typed)[0].strip()) if part))
     found: Sequence[C] = ()
-    name = typed
     try:
-        for name in dict.fromkeys(part.strip() for part in asked):
-            if name and (found := await search(name[:LONGEST_NAME])):
+        for part in asked:
+            if found := await search(part[:LONGEST_NAME]):
                 break
     except away:
         return Located(draft, "away")
-    exact = [commune for commune in found if same_name(name, commune.name_fr) or same_name(name, commune.name_ar)]
+    exact = [
+        one for one in found if any(same_name(part, one.name_fr) or same_name(part, one.name_ar) for part in asked)
+    ]
     meant = [commune for commune in found if commune.code == draft.chosen] or (exact if len(exact) == 1 else [])
     if meant:
         return Located(replace(draft, commune_code=meant[0].code, commune_for=typed), "found", meant[0])
