@@ -26,8 +26,8 @@ def blocks(page: str) -> list[tuple[str, str, int, int]]:
 
 
 def script(steps: list[str]) -> str:
-    """All steps for one bash, each with a mark after it that says how it ended."""
-    return "".join(f"{step}\nprintf '\\n{MARK}%s\\n' $?\n" for step in steps)
+    """All steps for one bash with job control, each with a mark after it that says how it ended."""
+    return "set -m\n" + "".join(f"{step}\nprintf '\\n{MARK}%s\\n' $?\n" for step in steps)
 
 
 def as_without_settings(output: str) -> str:
