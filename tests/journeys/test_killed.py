@@ -8,8 +8,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from chikaya_contracts.access import normalised
 from chikaya_contracts.envelope import decode
 from chikaya_contracts.messages.routing import DossierForwarded
+from chikaya_contracts.topics import expand
+from chikaya_local.bootstrap import CATALOGUE
 from chikaya_local.stack import Stack
 from chikaya_sdk import Contact, Intake, Receipt, Submission
+from chikaya_servicekit.cli import own_systems
 
 HOW_MANY = 200
 KILL_AFTER = 60
@@ -79,8 +82,8 @@ async def _dossiers(stack: Stack, wanted: set[str]) -> dict[str, set[str]]:
     )
     await consumer.start()
     try:
-        names = [name for name in await consumer.topics() if name.endswith(".inbox.v1")]
-        partitions = [TopicPartition(name, p) for name in names for p in consumer.partitions_for_topic(name) or ()]
+        inboxes = [topic for topic in expand(own_systems(CATALOGUE), []) if topic.name.endswith(".inbox.v1")]
+        partitions = [TopicPartition(inbox.name, p) for inbox in inboxes for p in range(inbox.partitions)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
