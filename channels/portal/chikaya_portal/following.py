@@ -99,10 +99,10 @@ class Following:
         """Opens the case, if the code is its own."""
         refuse_other_sites(request, self.public_url, unknown=True)
         form = await request.form(max_files=0, max_fields=10)
-        written, code = _typed(form, "reference")[:60], _typed(form, "access_code")[:60]
+        written, code = _typed(form, "reference")[:60], _typed(form, "code")[:60]
         errors = {
             name: self._text(request, key)
-            for name, key in (("reference", _wrong_reference(written)), ("access_code", _wrong_code(code)))
+            for name, key in (("reference", _wrong_reference(written)), ("code", _wrong_code(code)))
             if key
         }
         if errors:
@@ -113,9 +113,7 @@ class Following:
         try:
             await self.tracking.case(digits, code)
         except NotFound:
-            return self._form(
-                request, written, code, {"access_code": self._text(request, "follow.unknown")}, status=404
-            )
+            return self._form(request, written, code, {"code": self._text(request, "follow.unknown")}, status=404)
         except TooManyTries as error:
             return self._too_many(request, written, error.retry_after)
         response = RedirectResponse("/case", 303)

@@ -13,7 +13,7 @@ AT = "2026-03-04T10:00:00+00:00"
 
 
 async def opened(browser: httpx.AsyncClient, name: str, code: str) -> httpx.Response:
-    answer = await browser.post("/follow", data={"reference": name, "access_code": code})
+    answer = await browser.post("/follow", data={"reference": name, "code": code})
     assert (answer.status_code, answer.headers["location"]) == (303, "/case")
     return await browser.get("/case")
 
@@ -55,7 +55,7 @@ async def test_what_is_mistyped_is_told_before_anybody_is_asked(
     browser: httpx.AsyncClient, services: Any, typed: str, code: str, said: str
 ) -> None:
     services.away = {"tracking"}
-    answer = await browser.post("/follow", data={"reference": typed, "access_code": code})
+    answer = await browser.post("/follow", data={"reference": typed, "code": code})
     assert answer.status_code == 422
     assert said in answer.text
     assert f'value="{typed}"' in answer.text
@@ -65,8 +65,8 @@ async def test_a_wrong_code_and_an_unknown_reference_read_the_same(browser: http
     name, _ = services.case()
     other = services.case(2)[0]
     del services.cases[other]
-    wrong = await browser.post("/follow", data={"reference": name, "access_code": "ABCD-EFGH-JKMN"})
-    unknown = await browser.post("/follow", data={"reference": other, "access_code": "ABCD-EFGH-JKMN"})
+    wrong = await browser.post("/follow", data={"reference": name, "code": "ABCD-EFGH-JKMN"})
+    unknown = await browser.post("/follow", data={"reference": other, "code": "ABCD-EFGH-JKMN"})
     assert (wrong.status_code, unknown.status_code) == (404, 404)
     assert wrong.text.replace(name, "") == unknown.text.replace(other, "")
     assert "attendez quelques minutes" in wrong.text
@@ -76,11 +76,11 @@ async def test_guessing_is_stopped_and_the_page_says_for_how_long(make_site: Any
     name, _ = services.case()
     services.limited = 900
     async with make_site(openings_per_10_minutes=1).browser() as browser:
-        limited = await browser.post("/follow", data={"reference": name, "access_code": "ABCD-EFGH-JKMN"})
+        limited = await browser.post("/follow", data={"reference": name, "code": "ABCD-EFGH-JKMN"})
         assert (limited.status_code, limited.headers["retry-after"]) == (429, "900")
         assert "Réessayez dans 15 min" in limited.text
         services.limited = 0
-        ours = await browser.post("/follow", data={"reference": name, "access_code": "ABCD-EFGH-JKMN"})
+        ours = await browser.post("/follow", data={"reference": name, "code": "ABCD-EFGH-JKMN"})
         assert ours.status_code == 429
         assert "Réessayez dans 10 min" in ours.text
 
@@ -200,7 +200,7 @@ async def test_tracking_away_is_said_and_what_was_written_is_kept(
     services.away = {"tracking"}
     for answer in (
         await browser.get("/case"),
-        await browser.post("/follow", data={"reference": name, "access_code": code}),
+        await browser.post("/follow", data={"reference": name, "code": code}),
     ):
         assert answer.status_code == 503
         assert "momentanément indisponible" in answer.text
@@ -232,7 +232,7 @@ async def test_no_personal_data_is_logged(
     name, code = services.case()
     await opened(browser, name, code)
     await browser.post("/case/supplement", data={"addition": "Je suis Salma"})
-    await browser.post("/follow", data={"reference": name, "access_code": "ABCD-EFGH-JKMN"})
+    await browser.post("/follow", data={"reference": name, "code": "ABCD-EFGH-JKMN"})
     written = capsys.readouterr()
     assert "request" in written.out
     for personal in (name, code, "Salma", "ABCD"):
