@@ -17,7 +17,7 @@ from rich.table import Table
 
 from . import provisioning, replay
 from .dead_letters import DeadLetter
-from .faults import DependencyDown
+from .faults import DependencyDown, TooLarge
 from .publishing import KafkaPublisher
 from .settings import ServiceSettings
 
@@ -63,11 +63,12 @@ def _reaching_kafka(work: Callable[[], Any]) -> Any:
     settings = OperatorSettings()
     try:
         return work()
-    except (KafkaException, KafkaError, DependencyDown, OSError) as error:
+    except (KafkaException, KafkaError, DependencyDown, TooLarge, OSError) as error:
         raise _fail(f"Kafka at {settings.kafka_bootstrap} (CHIKAYA_KAFKA_BOOTSTRAP) refused: {error}") from None
 
 
-def _own_systems(catalogue: Path | None) -> list[str]:
+def own_systems(catalogue: Path | None) -> list[str]:
+    """The administrations of a catalogue file that have a system, and so a topic pair, of their own."""
     if catalogue is None:
         return []
     with catalogue.open(encoding="utf-8") as lines:
@@ -92,7 +93,7 @@ def provision(
 ) -> None:
     """Create topics, access rights and users from the table in contracts. Run as Kafka's administrator."""
     settings = OperatorSettings()
-    own = _own_systems(administrations)
+    own = own_systems(administrations)
     admin = provisioning.admin_client(settings)
 
     def work() -> provisioning.Plan:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import structlog
 from aiokafka import ConsumerRecord
 from chikaya_contracts import messages
-from chikaya_contracts.envelope import Event, Message, Undecodable, decode
+from chikaya_contracts.envelope import Event, Headers, Message, Undecodable, decode
 from chikaya_contracts.topics import DEAD_LETTERS, Topic
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -24,7 +24,7 @@ from faststream.kafka.annotations import KafkaMessage
 
 from . import dead_letters
 from .clock import Clock
-from .faults import DeadLettersExceeded, DependencyDown
+from .faults import DeadLettersExceeded, DependencyDown, TooLarge
 from .publishing import KafkaPublisher
 from .telemetry import BATCHES, RECORDS, RETRIES, linked_to, tracer
 
@@ -35,6 +35,7 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
 HOLD_S = 60.0  # then the batch is polled anew: Kafka expels a consumer that does not poll for 5 minutes
 DEAD_LETTERS_IN_A_ROW = 20
 LOG_APPEND_TIME = 1
+SMALL_HEADER = 256  # bytes of name and value: what is kept of a record too large to be copied
 
 Handler = Callable[[Sequence[Event[Message]]], Awaitable[None]]
 
@@ -52,9 +53,14 @@ class Consumer:
 @dataclass(frozen=True, slots=True)
 class _Failure:
     record: ConsumerRecord
-    reason: str
+    said: str
     attempts: int
     since: datetime
+
+    @property
+    def reason(self) -> str:
+        """On one line, and short enough for a header."""
+        return re.sub(r"\s+", " ", self.said)[:500]
 
 
 def delays() -> Iterable[float]:
@@ -82,7 +88,9 @@ class ConsumerRun:
         self._service, self._publisher, self._clock, self._transient = service, publisher, clock, transient
         self._known = messages.on(*consumer.topics)
         self._dead_letters = DEAD_LETTERS.named(service).name
-        self._in_a_row = 0
+        self._failed_in_a_row = self._undecodable_in_a_row = 0
+        # Members of a family are written by others: one that sends rubbish must not stop the rest.
+        self._written_by_others = any(topic.placeholder for topic in consumer.topics)
 
     def subscribe(self, broker: KafkaBroker, principal: str) -> None:
         """Registers with FastStream, before the broker starts."""
@@ -100,6 +108,7 @@ class ConsumerRun:
             batch_timeout_ms=50,
             session_timeout_ms=6_000,
             heartbeat_interval_ms=2_000,
+            parser=_whole,
             decoder=_raw,
             no_reply=True,
         )
@@ -125,8 +134,13 @@ class ConsumerRun:
             try:
                 event = decode(record.topic, record.value, record.headers, self._known)
             except Undecodable as error:
-                await self._set_aside(_Failure(record, f"undecodable: {error}", 1, self._clock()))
+                failure = _Failure(record, f"undecodable: {error}", 1, self._clock())
+                await self._set_aside(failure)
+                if not self._written_by_others:
+                    self._undecodable_in_a_row += 1
+                    self._stop_after(self._undecodable_in_a_row, failure)
                 continue
+            self._undecodable_in_a_row = 0
             if event is None:
                 self._count(record, "ignored")
                 continue
@@ -141,7 +155,7 @@ class ConsumerRun:
 
     async def _apply(self, batch: list[tuple[ConsumerRecord, Event[Message]]]) -> None:
         try:
-            await self._held_while_away([event for _, event in batch])
+            await self._handled([event for _, event in batch])
         except (DependencyDown, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -152,16 +166,19 @@ class ConsumerRun:
                 for one in batch:
                     await self._apply([one])
             return
-        self._in_a_row = 0
+        self._failed_in_a_row = 0
         for record, _ in batch:
             self._count(record, "done")
 
-    async def _held_while_away(self, events: list[Event[Message]]) -> None:
-        """Calls the handler until nothing that it needs is away."""
+    async def _handled(self, events: list[Event[Message]]) -> None:
+        await self._held_while_away(lambda: self.consumer.handle(events))
+
+    async def _held_while_away(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does `work`, again and again until nothing that it needs is away."""
         began = time.monotonic()
         for delay in delays():
             try:
-                await self.consumer.handle(events)
+                await work()
             except self._transient as error:
                 self.held_by = f"{type(error).__name__}: {error}"
                 RETRIES.labels(self._service, self.consumer.name).inc()
@@ -169,6 +186,9 @@ class ConsumerRun:
                     raise DependencyDown(self.held_by) from error
                 log.warning("batch held", consumer=self.consumer.name, error=type(error).__name__)
                 await asyncio.sleep(delay)
+            except Exception:
+                self.held_by = None
+                raise
             else:
                 self.held_by = None
                 return
@@ -179,47 +199,79 @@ class ConsumerRun:
         for attempt, delay in zip(range(2, TRIES + 1), delays(), strict=False):
             await asyncio.sleep(delay)
             try:
-                await self._held_while_away([event])
+                await self._handled([event])
             except (DependencyDown, asyncio.CancelledError):
                 raise
             except Exception as again:
                 error = again
             else:
-                self._in_a_row = 0
+                self._failed_in_a_row = 0
                 self._count(record, "done")
                 log.info("done at a further try", consumer=self.consumer.name, attempt=attempt)
                 return
-        await self._set_aside(_Failure(record, f"{type(error).__name__} in {_place(error)}", TRIES, since))
+        failure = _Failure(record, f"{type(error).__name__} in {_place(error)}", TRIES, since)
+        await self._set_aside(failure)
+        self._failed_in_a_row += 1
+        self._stop_after(self._failed_in_a_row, failure)
 
     async def _set_aside(self, failure: _Failure) -> None:
-        record = failure.record
-        reason = re.sub(r"\s+", " ", failure.reason)[:500]
-        written = dead_letters.headers(
-            record.headers,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
+        record, headers = failure.record, self._headers_of(failure, failure.record.headers, "")
+
+        async def whole() -> None:
+            # Kafka keeps a record with neither key nor value, but aiokafka sends none.
+            value = b"" if record.key is None and record.value is None else record.value
+            await self._publisher.send_raw(self._dead_letters, record.key, value, headers)
+
+        async def beginning() -> None:
+            # What its topic takes may be too large with our headers, or without its compression.
+            small = [pair for pair in record.headers if len(pair[0]) + len(pair[1] or b"") <= SMALL_HEADER][:32]
+            size = f" ({len(record.value or b'')} bytes: too large to be copied, to be read where it lies)"
+            key = record.key and record.key[:SMALL_HEADER]
+            await self._publisher.send_raw(self._dead_letters, key, b"", self._headers_of(failure, small, size))
+
+        try:
+            await self._held_while_away(whole)
+        except TooLarge:
+            await self._held_while_away(beginning)
+        self._count(record, "dead_letter")
+        where = f"{record.topic}[{record.partition}]"
+        log.error("dead letter", consumer=self.consumer.name, where=where, offset=record.offset, reason=failure.reason)
+
+    def _headers_of(self, failure: _Failure, original: Headers, remark: str) -> list[tuple[str, bytes]]:
+        return dead_letters.headers(
+            original,
+            topic=failure.record.topic,
+            partition=failure.record.partition,
+            offset=failure.record.offset,
             consumer=self.consumer.name,
-            reason=reason,
+            reason=failure.reason + remark,
             attempts=failure.attempts,
             first_failed_at=failure.since,
             last_failed_at=self._clock(),
         )
-        await self._publisher.send_raw(self._dead_letters, record.key, record.value, written)
-        self._count(record, "dead_letter")
-        self._in_a_row += 1
-        where = f"{record.topic}[{record.partition}]"
-        log.error("dead letter", consumer=self.consumer.name, where=where, offset=record.offset, reason=reason)
-        if self._in_a_row >= DEAD_LETTERS_IN_A_ROW:
-            self.stopped = DeadLettersExceeded(
-                f"{self._in_a_row} records in a row failed on {where}; the last: {reason}; "
-                f"stopped at offset {record.offset}. Mend the cause, then restart this process."
-            )
-            log.critical("consumer stopped", consumer=self.consumer.name, error=str(self.stopped))
-            raise self.stopped
+
+    def _stop_after(self, in_a_row: int, last: _Failure) -> None:
+        """Raises DeadLettersExceeded when that many are an outage."""
+        if in_a_row < DEAD_LETTERS_IN_A_ROW:
+            return
+        self.stopped = DeadLettersExceeded(
+            f"{in_a_row} records in a row failed on {last.record.topic}[{last.record.partition}]; the last: "
+            f"{last.reason}; stopped at offset {last.record.offset}. Mend the cause, then restart this process."
+        )
+        log.critical("consumer stopped", consumer=self.consumer.name, error=str(self.stopped))
+        raise self.stopped
 
     def _count(self, record: ConsumerRecord, outcome: str) -> None:
         RECORDS.labels(self._service, self.consumer.name, record.topic, outcome).inc()
+
+
+async def _whole(
+    records: tuple[ConsumerRecord, ...], parse: Callable[[tuple[ConsumerRecord, ...]], Awaitable[KafkaMessage]]
+) -> KafkaMessage:
+    """FastStream's parser, kept from headers: at one that is null or no text it would skip the batch, unhandled."""
+    message = await parse((replace(records[0], headers=()),))
+    message.raw_message = records
+    return message
 
 
 async def _raw(message: KafkaMessage) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from chikaya_contracts.envelope import Event, Message, encode
 
-from .faults import DependencyDown
+from .faults import DependencyDown, TooLarge
 from .telemetry import PUBLISHED
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -24,6 +24,7 @@ class Publisher(Protocol):
 
         Raises:
             DependencyDown: some may not have arrived; sending all of them again is right.
+            TooLarge: one can never arrive; others may have.
         """
 
 
@@ -52,7 +53,11 @@ class KafkaPublisher:
     async def send_raw(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
     ) -> None:
-        """Sends one record as it is (dead letters, replays)."""
+        """Sends one record as it is (dead letters, replays).
+
+        Raises:
+            DependencyDown, TooLarge: see `Publisher.publish`.
+        """
         await self._deliver([(topic, key, value, headers)])
 
     async def publish(self, events: Sequence[Event[Message]]) -> None:
@@ -75,6 +80,9 @@ class KafkaPublisher:
             for result in await asyncio.gather(*sent, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
+        except MessageSizeTooLargeError as error:
+            await self._discard(producer)
+            raise TooLarge("a message is larger than Kafka takes") from error
         except (KafkaError, OSError) as error:
             await self._discard(producer)
             raise DependencyDown(f"Kafka did not acknowledge: {type(error).__name__}") from error

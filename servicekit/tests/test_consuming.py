@@ -11,12 +11,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from chikaya_contracts import ids, topics
 from chikaya_contracts.envelope import Event, Message, encode
+from chikaya_contracts.messages.channel import ChannelSubmission
 from chikaya_contracts.messages.requests import ComplaintSupplemented
+from chikaya_contracts.topics import Topic
 from chikaya_servicekit import consuming, replay
 from chikaya_servicekit.consuming import Consumer
 from chikaya_servicekit.faults import DependencyDown
 from chikaya_servicekit.process import Process
 from chikaya_servicekit.settings import ServiceSettings
+from confluent_kafka import Producer
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Handle = Callable[[Sequence[Event[Message]]], Awaitable[None]]
@@ -24,6 +27,10 @@ Handle = Callable[[Sequence[Event[Message]]], Awaitable[None]]
 
 class Settings(ServiceSettings):
     SERVICE = "routing"
+
+
+class IntakeSettings(ServiceSettings):
+    SERVICE = "intake"
 
 
 def supplement(complaint_id: str, text: str = "…") -> Event[Message]:
@@ -46,13 +53,15 @@ async def put(broker: Any, *events: Event[Message], raw: bytes | None = None) ->
 
 
 @asynccontextmanager
-async def consuming_process(broker: Any, name: str, handle: Handle) -> AsyncIterator[httpx.AsyncClient]:
+async def consuming_process(
+    broker: Any, name: str, handle: Handle, topic: Topic = topics.SUPPLEMENTS, service: str = "routing"
+) -> AsyncIterator[httpx.AsyncClient]:
     """A process whose only consumer is `handle`, in a group of its own; gives a client of its HTTP."""
-    settings = Settings(
-        kafka_bootstrap=broker.bootstrap, kafka_user="routing", kafka_password=broker.passwords["routing"]
+    settings = (Settings if service == "routing" else IntakeSettings)(
+        kafka_bootstrap=broker.bootstrap, kafka_user=service, kafka_password=broker.passwords[service]
     )
     process = Process(settings, "Test")
-    process.consume(Consumer(name, [topics.SUPPLEMENTS], handle))
+    process.consume(Consumer(name, [topic], handle))
     async with process.app.router.lifespan_context(process.app):
         transport = httpx.ASGITransport(app=process.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -148,7 +157,104 @@ async def test_too_many_dead_letters_in_a_row_stop_the_consumer(kafka: Any) -> N
                 await asyncio.sleep(0.1)
         assert answer.status_code == 503
     found = [letter async for letter in replay.letters(kafka.client("operator"), "routing")]
-    assert sum(letter.consumer == "outage" for letter in found) == consuming.DEAD_LETTERS_IN_A_ROW
+    failed = [letter for letter in found if letter.consumer == "outage" and "LookupError" in letter.reason]
+    assert len(failed) == consuming.DEAD_LETTERS_IN_A_ROW
+
+
+async def test_bad_records_among_good_ones_stop_nobody(kafka: Any) -> None:
+    good = [supplement(ids.new_id()) for _ in range(2 * consuming.DEAD_LETTERS_IN_A_ROW)]
+    done: list[str] = []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        done.extend(event.id for event in batch)
+
+    producer = AIOKafkaProducer(**kafka.client("tracking"), acks="all")
+    await producer.start()
+    for event in good:
+        await producer.send(topics.SUPPLEMENTS.name, b"no JSON", key=b"mixed", partition=0)
+        topic, key, value, headers = encode(event)
+        await producer.send(topic, value, key=key, headers=headers, partition=0)
+    await producer.stop()
+    async with consuming_process(kafka, "mixed", handle) as client:
+        await until(lambda: {event.id for event in good} <= set(done))
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_rubbish_from_one_outsider_stops_nobody_else(kafka: Any) -> None:
+    topic, done = topics.CHANNEL_SUBMISSIONS.named("kiosk").name, []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        done.extend(event.data.key for event in batch)
+
+    good = encode(Event(ids.new_id(), "/tests", NOW, ChannelSubmission(sender_id="good", submission={}), topic))
+    client = kafka.client("channel-kiosk")
+    producer = Producer(
+        {
+            "bootstrap.servers": client["bootstrap_servers"],
+            "security.protocol": client["security_protocol"],
+            "sasl.mechanism": client["sasl_mechanism"],
+            "sasl.username": client["sasl_plain_username"],
+            "sasl.password": client["sasl_plain_password"],
+        }
+    )
+    refused: list[Any] = []
+
+    def told(error: Any, _: Any) -> None:
+        refused.extend([error] if error else [])
+
+    for number in range(2 * consuming.DEAD_LETTERS_IN_A_ROW):
+        # With neither key nor value nor words in its headers: all that Kafka lets one write.
+        headers: Any = [("ce_type", None), (f"x{number}", b"\xff"), ("", b"")]
+        producer.produce(topic, None, None, partition=0, headers=headers, on_delivery=told)
+    producer.produce(topic, good[2], good[1], partition=0, headers=good[3], on_delivery=told)
+    assert (await asyncio.to_thread(producer.flush, 10), refused) == (0, [])
+    async with consuming_process(kafka, "family", handle, topics.CHANNEL_SUBMISSIONS, service="intake"):
+        await until(lambda: done == ["good"])
+
+
+async def test_a_record_too_large_to_be_copied_is_set_aside_by_where_it_lies(kafka: Any) -> None:
+    large, later, done = supplement(ids.new_id(), text="x" * 1_040_000), supplement(ids.new_id()), []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if any(event.id == large.id for event in batch):
+            raise ValueError("no")
+        done.extend(event.id for event in batch)
+
+    topic, _, value, headers = encode(large)
+    producer = AIOKafkaProducer(**kafka.client("tracking"), acks="all", compression_type="gzip", max_request_size=9**9)
+    await producer.start()
+    await producer.send_and_wait(topic, value, key=b"k" * 20_000, headers=[*headers, ("h", b"h" * 9_000)], partition=0)
+    topic, _, value, headers = encode(later)
+    await producer.send_and_wait(topic, value, key=b"later", headers=headers, partition=0)
+    await producer.stop()
+    async with consuming_process(kafka, "large", handle):
+        await until(lambda: later.id in done)
+    (letter,) = await dead_letters_of(kafka, "large", "k" * consuming.SMALL_HEADER)
+    assert "too large to be copied" in letter.reason
+    assert (letter.value, letter.original_topic) == (b"", topics.SUPPLEMENTS.name)
+    assert (letter.type, "h" in dict(letter.headers)) == (large.type, False)
+
+
+async def test_what_is_too_large_to_be_published_is_a_dead_letter_and_no_outage(kafka: Any) -> None:
+    cause, later, done = supplement(ids.new_id()), supplement(ids.new_id()), []
+    settings = Settings(
+        kafka_bootstrap=kafka.bootstrap, kafka_user="tracking", kafka_password=kafka.passwords["tracking"]
+    )
+    publisher = Process(settings, "Tracking").publisher
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if any(event.id == cause.id for event in batch):
+            await publisher.publish([supplement(cause.data.key, text="x" * 2_000_000)])
+        done.extend(event.id for event in batch)
+
+    await put(kafka, cause, later)
+    async with consuming_process(kafka, "unpublishable", handle):
+        await until(lambda: later.id in done)
+        async with asyncio.timeout(20):
+            while not (letters := await dead_letters_of(kafka, "unpublishable", cause.data.key)):
+                await asyncio.sleep(0.1)
+    await publisher.stop()
+    assert "TooLarge" in letters[0].reason
 
 
 async def test_a_replayed_dead_letter_comes_back_as_it_was(kafka: Any) -> None:
