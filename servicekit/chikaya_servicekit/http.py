@@ -100,6 +100,28 @@ def install(app: FastAPI, service: str, transient: tuple[type[Exception], ...]) 
     app.add_middleware(_Observed, service=service)
 
 
+class SmallBodies:
+    """Refuses a request of more than `largest` bytes while it still arrives, before anyone reads who sends it."""
+
+    def __init__(self, app: ASGIApp, largest: int, apart_from: Sequence[str] = ()) -> None:
+        self._app, self._largest, self._apart_from = app, largest, apart_from
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._apart_from:
+            return await self._app(scope, receive, send)
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._largest:
+                raise HTTPException(413, "Demande trop volumineuse · الطلب كبير جدا")
+            return message
+
+        return await self._app(scope, counted, send)
+
+
 # Pages need no script but htmx and those of /docs, all served from here.
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),

@@ -1,6 +1,7 @@
 """What is wrong with a field, said to people in French and Arabic."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from chikaya_contracts.messages.channel import FieldError
@@ -71,6 +72,8 @@ _MESSAGES: dict[str, tuple[str, str]] = {
 }
 _ANYTHING = ("{fr} : valeur non valide.", "{ar}: قيمة غير صالحة.")
 
+MOST, LONGEST_PATH = 100, 120  # of what is said of one request
+
 
 def field_error(code: str, path: str, **details: Any) -> FieldError:
     """One problem with one field; `path` as `contact.email`, `code` from the table above."""
@@ -87,11 +90,13 @@ def field_errors(errors: Iterable[Any], skip: Sequence[str] = ("body", "query", 
         skip: leading places that name the part of the request and no field.
     """
     found = []
-    for error in errors:
+    for error in islice(errors, MOST):
         place = [str(part) for part in error["loc"] if not isinstance(part, int)]
         while place and place[0] in skip:
             place.pop(0)
-        found.append(field_error(error["type"], ".".join(place) or "body", **_plain(error.get("ctx", {}))))
+        # The place may be the sender's own words, of any length: the name of an unknown field.
+        path = ".".join(place)[:LONGEST_PATH] or "body"
+        found.append(field_error(error["type"], path, **_plain(error.get("ctx", {}))))
     return found
 
 

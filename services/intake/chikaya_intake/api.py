@@ -12,7 +12,7 @@ from chikaya_contracts.messages.channel import FieldError
 from chikaya_contracts.messages.intake import Attachment
 from chikaya_contracts.submission import Receipt, Submission
 from chikaya_servicekit.clock import Clock
-from chikaya_servicekit.http import Problem
+from chikaya_servicekit.http import Problem, SmallBodies
 from chikaya_servicekit.staff import Staff, bearer
 from chikaya_servicekit.telemetry import traceparent
 from chikaya_servicekit.validation import field_error
@@ -21,8 +21,6 @@ from fastapi.responses import StreamingResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials
 from prometheus_client import Counter
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .adapters.multipart import NoFile, file_part
 from .channels import Keyring
@@ -93,7 +91,7 @@ def install(app: FastAPI, intake: Intake) -> None:
     calling = _calling(intake)
     app.include_router(_complaints(intake, calling))
     app.include_router(_attachments(intake, calling))
-    app.add_middleware(_SmallBodies, apart_from="/v1/attachments")
+    app.add_middleware(SmallBodies, largest=LARGEST_JSON, apart_from=("/v1/attachments",))
 
 
 def _calling(intake: Intake) -> Calling:
@@ -251,25 +249,3 @@ async def _at_most(request: Request, limit: int) -> AsyncIterator[bytes]:
         if size > limit:
             raise rules.TooLarge
         yield piece
-
-
-class _SmallBodies:
-    """Refuses, while it still arrives, a request of more than `LARGEST_JSON` bytes."""
-
-    def __init__(self, app: ASGIApp, apart_from: str) -> None:
-        self._app, self._apart_from = app, apart_from
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == self._apart_from:
-            return await self._app(scope, receive, send)
-        size = 0
-
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > LARGEST_JSON:
-                raise HTTPException(413, "Demande trop volumineuse · الطلب كبير جدا")
-            return message
-
-        return await self._app(scope, counted, send)

@@ -251,3 +251,10 @@ async def test_the_description_names_what_is_sent(parts: Any) -> None:
     assert set(described["paths"]) >= {"/v1/complaints", "/v1/attachments", "/v1/receipts/{sender_id}"}
     upload = described["paths"]["/v1/attachments"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert upload["schema"]["required"] == ["file"]
+
+
+async def test_a_form_whose_boundary_nobody_would_write_is_no_form(parts: Any) -> None:
+    async with parts.client() as client:
+        typed = {"Content-Type": "multipart/form-data; boundary=" + "x" * 300}
+        answer = await client.post("/v1/attachments", content=b"--x", headers=typed)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "file")

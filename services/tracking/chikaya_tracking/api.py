@@ -5,7 +5,7 @@ import binascii
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import structlog
@@ -215,7 +215,6 @@ class Api:
         return file, file.case, "citizen"
 
 
-_KEY_REUSED = ("Cette clé a servi à une autre demande.", "سبق استعمال هذا المفتاح لطلب آخر.")
 _WRONG_REFERENCE = FieldError(
     field="reference",
     code="reference",
@@ -258,6 +257,6 @@ def _key(cursor: str | None) -> tuple[datetime, str] | None:
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
             raise ValueError("no zone")
-        return moment, complaint_id
-    except (ValueError, binascii.Error):
+        return moment.astimezone(UTC), complaint_id
+    except (ValueError, OverflowError, binascii.Error):
         raise _invalid([field_error("value_error", "after")]) from None

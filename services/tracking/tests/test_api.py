@@ -1,5 +1,6 @@
 """The API, through HTTP, on fakes."""
 
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -16,9 +17,11 @@ from chikaya_servicekit.staff import Person
 from chikaya_servicekit.testing import RecordingPublisher
 from chikaya_tracking.adapters.memory import MemoryAdministrations, MemoryCases, MemoryTries
 from chikaya_tracking.api import Api
+from chikaya_tracking.bootstrap import build
 from chikaya_tracking.catalogue import Catalogue
 from chikaya_tracking.domain.asking import KINDS, REFUSALS
 from chikaya_tracking.domain.case import REASONS, Rules
+from chikaya_tracking.settings import Settings
 from chikaya_tracking.tries import FailedTries, Limit
 from fastapi import FastAPI
 
@@ -347,3 +350,28 @@ def test_every_kind_is_known() -> None:
 
     schema = Asked.model_json_schema()["properties"]["kind"]["enum"]
     assert set(schema) == set(KINDS)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-03-02T09:00:00"])
+async def test_a_cursor_that_no_page_gave_is_refused(site: Any, at: str) -> None:
+    """The first two are times that Python reads and that no database keeps."""
+    cursor = base64.urlsafe_b64encode(f"{at} x".encode()).decode()
+    query = {"telephone": "0612345678", "after": cursor}
+    answer = await site.client.get("/v1/complaints", params=query, headers=bearer("agent"))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "after")
+
+
+async def test_a_stranger_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VERIFIER_KEY", "SESSION_SECRET", "OIDC_CLIENT_SECRET"):
+        monkeypatch.setenv(f"CHIKAYA_{name}", name * 4)
+    app, arrived = build(Settings()).app, 0
+
+    async def endless() -> Any:
+        nonlocal arrived
+        while arrived < 100:
+            arrived += 1
+            yield b" " * 64 * 1024
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tracking") as client:
+        answer = await client.post("/v1/complaints/2/requests", content=endless())
+    assert (answer.status_code, arrived < 10) == (413, True)

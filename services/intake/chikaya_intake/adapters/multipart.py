@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 
@@ -78,7 +78,7 @@ async def file_part(stream: AsyncIterator[bytes], content_type: str, field: str)
             parts.parser.write(piece)
             if parts.filename is not None:
                 return parts.filename, _content(parts, stream)
-    except MultipartParseError:
+    except FormParserError:
         raise NoFile from None
     raise NoFile
 
@@ -94,5 +94,5 @@ async def _content(parts: _Parts, stream: AsyncIterator[bytes]) -> AsyncIterator
             if not piece:
                 raise NoFile
             parts.parser.write(piece)
-        except MultipartParseError:
+        except FormParserError:
             raise NoFile from None
