@@ -198,6 +198,7 @@ class Process:
             waiting |= held
         waiting |= {f"consumer {run.consumer.name}": str(run.stopped) for run in self._runs if run.stopped}
         shown = {"notes": notes} if notes else {}
+        READY.labels(self.settings.SERVICE).set(0 if waiting else 1)
         if waiting:
             return JSONResponse({"status": "waiting", "waiting_for": waiting, **shown}, 503)
         return JSONResponse({"status": "ready", **shown})

@@ -21,7 +21,7 @@ RECORDS = Counter("chikaya_records_total", "Kafka records consumed.", ["service"
 BATCHES = Histogram("chikaya_batch_seconds", "Duration of one batch, effect and publication.", ["service", "consumer"])
 RETRIES = Counter("chikaya_retries_total", "Batches tried again since something was away.", ["service", "consumer"])
 PUBLISHED = Counter("chikaya_published_total", "Messages acknowledged by Kafka.", ["service", "topic"])
-READY = Gauge("chikaya_ready", "1 when the process has all it waits for.", ["service"])
+READY = Gauge("chikaya_ready", "1 when the process had all it waits for, when /readyz last asked.", ["service"])
 
 tracer = trace.get_tracer("chikaya")
 _propagator = TraceContextTextMapPropagator()

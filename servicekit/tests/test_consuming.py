@@ -257,6 +257,23 @@ async def test_what_is_too_large_to_be_published_is_a_dead_letter_and_no_outage(
     assert "TooLarge" in letters[0].reason
 
 
+async def test_a_failure_that_nobody_foresaw_shows_in_readyz(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(_: Sequence[Event[Message]]) -> None:
+        raise ValueError("no")
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a fault in the kit itself")
+
+    monkeypatch.setattr(consuming.dead_letters, "headers", broken)
+    await put(kafka, supplement(ids.new_id()))
+    async with consuming_process(kafka, "unforeseen", handle) as client, asyncio.timeout(20):
+        while "RuntimeError in test_consuming.py" not in (answer := await client.get("/readyz")).text:
+            await asyncio.sleep(0.1)
+        metrics = (await client.get("/metrics")).text
+    assert answer.status_code == 503
+    assert 'chikaya_ready{service="routing"} 0.0' in metrics
+
+
 async def test_a_replayed_dead_letter_comes_back_as_it_was(kafka: Any) -> None:
     poison, done, mended = supplement(ids.new_id()), [], False
 
