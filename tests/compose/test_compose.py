@@ -113,7 +113,7 @@ def test_files_that_containers_read_are_in_the_repository(compose: Any, root: Pa
     named = set(compose.document["volumes"])
     for name, service in compose.services.items():
         for volume in service.get("volumes", []):
-            source, _, mode = volume.partition(":")[0], *volume.partition(":")[1:]
+            source, _, mode = volume.partition(":")
             if source.startswith("./"):
                 assert mode.endswith(":ro"), f"{name}: {volume}"
                 tracked = subprocess.run(["git", "ls-files", "--", source], cwd=root, capture_output=True, check=True)

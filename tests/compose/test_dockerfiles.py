@@ -38,7 +38,7 @@ OF_THE_NETWORK = re.compile(
     r"(?i)(HOME$|UV_(?!PROJECT|LINK|COMPILE)|PIP_|SSL_|REQUESTS_|HTTPS?_PROXY|NO_PROXY|ALL_PROXY)"
 )
 """How this machine reaches and keeps packages: the engine's own affair."""
-STARTS_WITHIN_S, ENDS_WITHIN_S = 40, 30
+STARTS_WITHIN_S, ENDS_WITHIN_S = 120, 30
 
 
 class NotUnderstood(Exception):

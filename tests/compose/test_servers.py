@@ -34,7 +34,7 @@ from chikaya_local.report import Report
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-READY_WITHIN_S = 60
+READY_WITHIN_S = 180
 
 
 def free_ports(count: int) -> list[int]:
@@ -152,6 +152,7 @@ def provision(broker: str, compose: Any, root: Path, topics_program: ModuleType,
     return json.loads((folder / "kafka.json").read_text())
 
 
+@pytest.mark.timeout(400)
 def test_kafka_of_compose_lets_in_whom_the_topics_container_made(
     broker: tuple[str, str], compose: Any, root: Path, topics_program: ModuleType, tmp_path: Path
 ) -> None:
@@ -193,9 +194,11 @@ class NameServer(socketserver.ThreadingUDPServer):
 
 class _Question(socketserver.BaseRequestHandler):
     server: NameServer
+    request: Any
 
     def handle(self) -> None:
-        asked, reply = self.request
+        asked: bytes = self.request[0]
+        reply: socket.socket = self.request[1]
         name, position = [], 12
         while length := asked[position]:
             name.append(asked[position + 1 : position + 1 + length].decode())
