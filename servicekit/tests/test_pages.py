@@ -39,11 +39,16 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     def gone() -> None:
         raise Problem(409, "Trop tard", "Le délai est passé.")
 
+    @app.get("/broken")
+    def broken() -> None:
+        raise LookupError("a secret")
+
     return app
 
 
 def client(app: FastAPI) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
 async def test_a_page_is_in_the_language_asked_for_and_stays_so(site: FastAPI) -> None:
@@ -88,6 +93,14 @@ async def test_a_browser_is_shown_a_page_and_a_program_a_problem(site: FastAPI) 
         missing = await browser.get("/nowhere", headers={"Accept": "text/html"})
         assert missing.status_code == 404
         assert "<h1>" in missing.text
+
+
+async def test_what_nobody_expected_is_a_page_too_and_tells_nothing(site: FastAPI) -> None:
+    async with client(site) as browser:
+        page = await browser.get("/broken", headers={"Accept": "text/html"})
+    assert page.status_code == 500
+    assert "<h1>" in page.text
+    assert "secret" not in page.text
 
 
 async def test_the_style_sheet_and_safe_headers_are_served(site: FastAPI) -> None:

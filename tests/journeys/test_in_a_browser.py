@@ -66,7 +66,7 @@ async def test_a_citizen_files_in_arabic_and_reads_the_answer(stack: Stack, page
 
     await page.goto(f"{stack.url('portal')}/follow?reference={reference}")
     assert await page.input_value("[name=reference]") != ""
-    await page.fill("[name=access_code]", code[0].lower())
+    await page.fill("[name=code]", code[0].lower())
     await page.click("form[action='/follow'] button")
     await page.wait_for_url("**/case**")
     assert ANSWER in await page.inner_text("main")

@@ -14,12 +14,11 @@ import yaml
 from babel.dates import format_date, format_datetime
 from chikaya_contracts.legal_time import CASABLANCA
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import WebSocketRequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ..http import Problem
@@ -138,9 +137,7 @@ class Pages:
             app.add_exception_handler(kind, handle)
 
         for kind in handlers:
-            if isinstance(kind, type) and (
-                issubclass(kind, Problem | HTTPException | RequestValidationError) or handlers[kind].__name__ == "_away"
-            ):
+            if isinstance(kind, type) and kind is not WebSocketRequestValidationError:
                 shown(kind)
 
     def orphans(self) -> dict[str, set[str]]:

@@ -272,7 +272,6 @@ def _decided(complaint: Complaint) -> dict[str, Any]:
                 "message": one.message.model_dump(mode="json"),
                 "cause": one.cause,
                 "traceparent": one.traceparent,
-                "supplements": one.supplements,
                 "release_at": one.release_at,
                 "officer": one.officer,
                 "note": one.note,
@@ -293,7 +292,6 @@ def _complaint(document: Mapping[str, Any]) -> Complaint:
                 message=ALL[one["type"]].model_validate(one["message"]),  # type: ignore[arg-type]
                 cause=one["cause"],
                 traceparent=one["traceparent"],
-                supplements=one["supplements"],
                 release_at=one["release_at"],
                 officer=one["officer"],
                 note=one["note"],

@@ -73,15 +73,14 @@ class Supplement:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A decision as it was taken: its message, the event that caused it, and what the dossier held then.
+    """A decision as it was taken: its message, and the event that caused it. `release_at` is when it may be published.
 
-    `supplements` counts those that the dossier carries; `release_at` is when it may be published.
+    What the citizen added is no part of the dossier: tracking tells each new holder all of it.
     """
 
     message: Decision
     cause: str
     traceparent: str | None
-    supplements: int
     release_at: datetime
     officer: str | None = None
     note: str | None = None
@@ -184,7 +183,7 @@ def with_decision(
     note: str | None = None,
 ) -> Complaint:
     """`complaint` with its next decision."""
-    recorded = Recorded(decision, cause, traceparent, len(complaint.supplements), release_at, officer, note)
+    recorded = Recorded(decision, cause, traceparent, release_at, officer, note)
     return replace(complaint, decisions=(*complaint.decisions, recorded))
 
 
@@ -245,7 +244,7 @@ def _dossier(complaint: Complaint, recorded: Recorded, message: ComplaintRouted)
         relay_due=due.relay,
         answer_due=due.answer,
         nature=submission.nature,
-        text=_whole_text(complaint, recorded.supplements),
+        text=submission.text,
         text_language=complaint.decisions[0].message.language,
         place=submission.place,
         contact=submission.contact,
@@ -264,8 +263,3 @@ def _dossier(complaint: Complaint, recorded: Recorded, message: ComplaintRouted)
         {"administration": message.administration} if shared else {},
         recorded.traceparent,
     )
-
-
-def _whole_text(complaint: Complaint, supplements: int) -> str:
-    added = [f"[+ {one.at:%Y-%m-%d}] {one.text}" for one in complaint.supplements[:supplements]]
-    return "\n\n".join([complaint.submission.text, *added])

@@ -147,17 +147,19 @@ async def test_a_transfer_of_an_unknown_complaint_is_no_silence(parts: Any, make
         await parts.handlers.lifecycle([gives_back(make.submitted("routed cnss"), parts.clock(), None)])
 
 
-async def test_what_was_added_before_the_relay_is_in_the_dossier(parts: Any, make: Any) -> None:
+async def test_what_the_citizen_adds_is_kept_once_and_is_tracking_s_to_tell(parts: Any, make: Any) -> None:
     early = make.submitted("routed cnss")
     more = added(early, "Et depuis hier, rien.", parts.clock())
     await parts.handlers.supplements([more, more])
     await parts.handlers.submitted([early])
     dossier = parts.publisher.events[0].data
-    assert dossier.text == "routed cnss\n\n[+ 2026-03-02] Et depuis hier, rien."
+    assert dossier.text == "routed cnss"
     await parts.handlers.supplements([added(early, "Plus tard.", parts.clock())])
     parts.publisher.events.clear()
     await parts.handlers.submitted([early])
     assert parts.publisher.events[0].data == dossier
+    item = await parts.triage.item(early.data.complaint_id)
+    assert [one.text for one in item.complaint.supplements] == ["Et depuis hier, rien.", "Plus tard."]
 
 
 async def test_a_withdrawn_complaint_leaves_the_queue_even_if_it_was_withdrawn_first(parts: Any, make: Any) -> None:
@@ -202,6 +204,6 @@ async def test_an_answer_brings_a_complaint_back_once(parts: Any) -> None:
     parts.clock.pass_(61)
     await parts.handlers.release()
     dossier = next(one.data for one in parts.publisher.events if one.type == DossierForwarded.TYPE)
-    assert dossier.text.endswith("[+ 2026-03-02] À Rabat.")
+    assert [one.text for one in item.complaint.supplements] == ["À Rabat."]
     assert (dossier.decision, dossier.by, dossier.note) == (4, "person", "Voir la deuxième phrase.")
     assert [one.data.decision for one in parts.publisher.events if one.topic == ROUTED] == [1, 2, 3, 4]
