@@ -222,7 +222,7 @@ class Instance(ThreadingHTTPServer):
 
 class _Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = f"{self.server.server_address[0]} {self.headers.get('X-Forwarded-For')}".encode()
+        body = f"{self.connection.getsockname()[0]} {self.headers.get('X-Forwarded-For')}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
