@@ -39,8 +39,8 @@ check: .venv/.synced ## format, lint, types, contracts, imports
 	$(PYTHON) -m chikaya_contracts.schemas --check
 	.venv/bin/lint-imports
 
-smoke: .venv/.synced ## one complaint of each channel through the stack that runs, timing each step
-	@$(PYTHON) -m chikaya_local.smoke
+smoke: .venv/.synced ## twelve complaints by every way in through the stack that runs, timing each step (PORT_OFFSET as for up)
+	@$(PYTHON) -m chikaya_local.smoke --port-offset $(PORT_OFFSET)
 
 schemas: .venv/.synced ## write JSON Schemas, AsyncAPI and tables of the documentation anew from the contracts
 	$(PYTHON) -m chikaya_contracts.schemas
