@@ -22,6 +22,8 @@ from .validation import field_errors
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 5
+LARGEST_BODY = 256 * 1024
+"""Enough for any text that is taken here, in bytes."""
 
 
 class Problem(Exception):
@@ -64,8 +66,15 @@ def unavailable() -> Problem:
     )
 
 
-def install(app: FastAPI, service: str, transient: tuple[type[Exception], ...]) -> None:
-    """Makes every error of `app` a problem, and adds `/metrics`."""
+def install(
+    app: FastAPI,
+    service: str,
+    transient: tuple[type[Exception], ...],
+    largest_body: int = LARGEST_BODY,
+    apart_from: Sequence[str] = (),
+) -> None:
+    """Makes every error of `app` a problem, adds `/metrics`, and refuses bodies of more than `largest_body` bytes,
+    but for the paths in `apart_from`, which count for themselves."""
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, problem: Problem) -> Response:
@@ -97,10 +106,11 @@ def install(app: FastAPI, service: str, transient: tuple[type[Exception], ...]) 
     async def _metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    app.add_middleware(_SmallBodies, largest=largest_body, apart_from=apart_from)
     app.add_middleware(_Observed, service=service)
 
 
-class SmallBodies:
+class _SmallBodies:
     """Refuses a request of more than `largest` bytes while it still arrives, before anyone reads who sends it."""
 
     def __init__(self, app: ASGIApp, largest: int, apart_from: Sequence[str] = ()) -> None:

@@ -35,6 +35,8 @@ class Process:
         transient: exceptions that mean that something outside is away (the database driver's).
         kafka: false for a process that speaks HTTP only; "optional" for one that is ready without Kafka too: its
             background work begins at once, its consumers when Kafka and their topics are there.
+        largest_body: bytes of a request that are read at most.
+        uploads: paths that take files, and count for themselves.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Process:
         transient: tuple[type[Exception], ...] = (),
         kafka: bool | Literal["optional"] = True,
         clock: Clock = utc_now,
+        largest_body: int = http.LARGEST_BODY,
+        uploads: Sequence[str] = (),
     ) -> None:
         self.settings, self.clock = settings, clock
         self.publisher = KafkaPublisher(settings.SERVICE, settings.kafka_client())
@@ -60,7 +64,7 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[str, str] = {"start": "starting"}
         self.app: FastAPI = FastAPIOffline(title=f"Chikaya {title}", version="0.1.0", lifespan=self._lifespan)
-        http.install(self.app, settings.SERVICE, transient)
+        http.install(self.app, settings.SERVICE, transient, largest_body, uploads)
         self.app.add_api_route("/livez", self._livez, include_in_schema=False)
         self.app.add_api_route("/readyz", self._readyz, include_in_schema=False)
 

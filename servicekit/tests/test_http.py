@@ -16,8 +16,7 @@ RIGHT: dict[str, Any] = {"text": "Une rue", "contact": {"name": "Nadia", "phone"
 @pytest.fixture
 def client() -> httpx.AsyncClient:
     app = FastAPI()
-    http.install(app, "tests", ())
-    app.add_middleware(http.SmallBodies, largest=200_000, apart_from=("/large",))
+    http.install(app, "tests", (), largest_body=200_000, apart_from=["/large"])
 
     @app.post("/small")
     @app.post("/large")

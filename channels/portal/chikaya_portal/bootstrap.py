@@ -17,7 +17,7 @@ from . import about
 from .attachments import MOST, MOST_BYTES, Attachments
 from .filing import Filing
 from .following import Following
-from .limits import SizeLimit, SlidingWindow, networks
+from .limits import SlidingWindow, networks
 from .settings import Settings
 
 RECEIPT_S = 1800
@@ -31,7 +31,7 @@ def build(settings: Settings, clock: Clock = utc_now, http: httpx.AsyncClient | 
     Args:
         http: speaks to the services in place of the portal's own client.
     """
-    process = Process(settings, "Portal", transient=(Unavailable,), kafka=False, clock=clock)
+    process = Process(settings, "Portal", transient=(Unavailable,), kafka=False, clock=clock, largest_body=LARGEST_FORM)
     client = http or httpx.AsyncClient(timeout=httpx.Timeout(15, connect=2))
     options = Options(http=client, sleep=_briefly)
     intake = Intake(settings.intake_url, settings.channel_key.get_secret_value(), **options)
@@ -72,7 +72,6 @@ def build(settings: Settings, clock: Clock = utc_now, http: httpx.AsyncClient | 
     process.app.include_router(about.router(pages))
     process.app.include_router(filing.router())
     process.app.include_router(following.router())
-    process.app.add_middleware(SizeLimit, most=LARGEST_FORM)
     process.on_stop(client.aclose)
     return process
 

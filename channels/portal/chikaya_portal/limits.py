@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from fastapi import Request
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Network = IPv4Network | IPv6Network
 
@@ -64,25 +62,3 @@ def address(request: Request, trusted: Sequence[Network]) -> str:
         if not any(found in network for network in trusted):
             return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else str(found)
     return hops[-1]
-
-
-class SizeLimit:
-    """Refuses, while it still arrives, a request of more than `most` bytes (413)."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app, self._most = app, most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        size = 0
-
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._most:
-                raise HTTPException(413)
-            return message
-
-        return await self._app(scope, counted, send)

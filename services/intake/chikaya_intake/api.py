@@ -12,7 +12,7 @@ from chikaya_contracts.messages.channel import FieldError
 from chikaya_contracts.messages.intake import Attachment
 from chikaya_contracts.submission import Receipt, Submission
 from chikaya_servicekit.clock import Clock
-from chikaya_servicekit.http import Problem, SmallBodies
+from chikaya_servicekit.http import Problem
 from chikaya_servicekit.staff import Staff, bearer
 from chikaya_servicekit.telemetry import traceparent
 from chikaya_servicekit.validation import field_error
@@ -35,7 +35,6 @@ from .stores import Attachments, Complaints
 
 ACCEPTED = Counter("chikaya_intake_accepted_total", "Complaints answered with a receipt, over HTTP.", ["channel"])
 
-LARGEST_JSON = 256 * 1024
 FRAMING = 64 * 1024  # what a form adds to its file
 STAFF_ROLES = ("officer", "supervisor", "agent", "triage")
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -91,7 +90,6 @@ def install(app: FastAPI, intake: Intake) -> None:
     calling = _calling(intake)
     app.include_router(_complaints(intake, calling))
     app.include_router(_attachments(intake, calling))
-    app.add_middleware(SmallBodies, largest=LARGEST_JSON, apart_from=("/v1/attachments",))
 
 
 def _calling(intake: Intake) -> Calling:

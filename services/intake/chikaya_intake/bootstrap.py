@@ -26,7 +26,9 @@ def build(settings: Settings) -> Process:
     """The process, ready to be served."""
     database = mongo.connect(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     complaints, attachments = MongoComplaints(database), GridAttachments(database)
-    process = Process(settings, title="Intake", transient=mongo.TRANSIENT, kafka="optional")
+    process = Process(
+        settings, title="Intake", transient=mongo.TRANSIENT, kafka="optional", uploads=["/v1/attachments"]
+    )
     secrets = Secrets(
         access_code=settings.access_code_secret.get_secret_value().encode(),
         verifier=settings.verifier_key.get_secret_value().encode(),

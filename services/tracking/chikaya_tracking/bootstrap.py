@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 
 from chikaya_servicekit.clock import Clock, utc_now
-from chikaya_servicekit.http import SmallBodies
 from chikaya_servicekit.process import Process
 from chikaya_servicekit.staff import Staff
 
@@ -16,8 +15,6 @@ from .consumers import Handlers
 from .domain.case import Rules
 from .settings import Settings
 from .tries import FailedTries, Limit
-
-LARGEST_JSON = 256 * 1024
 
 
 def build(settings: Settings, clock: Clock = utc_now) -> Process:
@@ -62,5 +59,4 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
     process.on_stop(database.close)
     process.app.include_router(staff.router)
     process.app.include_router(api.router())
-    process.app.add_middleware(SmallBodies, largest=LARGEST_JSON)
     return process
