@@ -190,7 +190,7 @@ def show_letter(service: Service, offset: int, as_json: AsJson = False) -> None:
         "first_failed_at": letter.first_failed_at.isoformat(),
         "last_failed_at": letter.last_failed_at.isoformat(),
         "key": (letter.key or b"").decode("utf-8", "backslashreplace"),
-        "headers": {name: value.decode("utf-8", "backslashreplace") for name, value in letter.headers},
+        "headers": {name: (value or b"").decode("utf-8", "backslashreplace") for name, value in letter.headers},
         "value": (letter.value or b"").decode("utf-8", "backslashreplace"),
     }
     if as_json:

@@ -249,7 +249,7 @@ class ConsumerRun:
         where = f"{record.topic}[{record.partition}]"
         log.error("dead letter", consumer=self.consumer.name, where=where, offset=record.offset, reason=failure.reason)
 
-    def _headers_of(self, failure: _Failure, original: Headers, remark: str) -> list[tuple[str, bytes]]:
+    def _headers_of(self, failure: _Failure, original: Headers, remark: str) -> list[tuple[str, bytes | None]]:
         return dead_letters.headers(
             original,
             topic=failure.record.topic,

@@ -1,8 +1,9 @@
 """Dead letters: records that cannot be processed, with original bytes and headers, reason and attempts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from chikaya_contracts.envelope import Headers
 
 PREFIX = "dl_"
 
@@ -14,7 +15,7 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
     original_topic: str
     original_partition: int
     original_offset: int
@@ -27,11 +28,11 @@ class DeadLetter:
     @property
     def type(self) -> str:
         """The CloudEvents type that the original claimed."""
-        return dict(self.headers).get("ce_type", b"").decode("utf-8", "replace")
+        return (dict(self.headers).get("ce_type") or b"").decode("utf-8", "replace")
 
 
 def headers(
-    original: Sequence[tuple[str, bytes]],
+    original: Headers,
     *,
     topic: str,
     partition: int,
@@ -41,7 +42,7 @@ def headers(
     attempts: int,
     first_failed_at: datetime,
     last_failed_at: datetime,
-) -> list[tuple[str, bytes]]:
+) -> list[tuple[str, bytes | None]]:
     """The original headers, and what happened, in `dl_*` headers. `reason` must hold no personal data."""
     added = {
         "topic": topic,
@@ -57,13 +58,13 @@ def headers(
     return [*kept, *((PREFIX + name, str(value).encode()) for name, value in added.items())]
 
 
-def read(offset: int, key: bytes | None, value: bytes | None, written: Sequence[tuple[str, bytes]]) -> DeadLetter:
+def read(offset: int, key: bytes | None, value: bytes | None, written: Headers) -> DeadLetter:
     """A record of a dead-letter topic, understood.
 
     Raises:
         KeyError: a `dl_*` header is missing: not written by this project.
     """
-    added = {name[len(PREFIX) :]: text.decode() for name, text in written if name.startswith(PREFIX)}
+    added = {name[len(PREFIX) :]: (text or b"").decode() for name, text in written if name.startswith(PREFIX)}
     return DeadLetter(
         offset=offset,
         key=key,

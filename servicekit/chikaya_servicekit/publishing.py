@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from chikaya_contracts.envelope import Event, Message, encode
+from chikaya_contracts.envelope import Event, Headers, Message, encode
 
 from .faults import DependencyDown, TooLarge
 from .telemetry import PUBLISHED
@@ -50,9 +50,7 @@ class KafkaPublisher:
         cluster = await producer.client.fetch_all_metadata()
         return names - cluster.topics(exclude_internal_topics=False)
 
-    async def send_raw(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
-    ) -> None:
+    async def send_raw(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Sends one record as it is (dead letters, replays).
 
         Raises:
@@ -66,9 +64,7 @@ class KafkaPublisher:
         for topic, count in Counter(event.topic for event in events).items():
             PUBLISHED.labels(self._service, topic).inc(count)
 
-    async def _deliver(
-        self, records: Sequence[tuple[str, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]]
-    ) -> None:
+    async def _deliver(self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]]) -> None:
         producer = None
         try:
             async with self._one_sender:

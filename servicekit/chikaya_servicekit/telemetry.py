@@ -61,11 +61,11 @@ def configure_logs(service: str, level: str) -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def _without_values(raised: structlog.typing.ExcInfo) -> str:
+def _without_values(exc_info: structlog.typing.ExcInfo) -> str:
     """What was raised where, down to its causes, without what it says: validation and database errors quote what
     people wrote."""
     parts: list[str] = []
-    error: BaseException | None = raised[1]
+    error: BaseException | None = exc_info[1]
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
