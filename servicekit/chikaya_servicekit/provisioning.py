@@ -186,7 +186,7 @@ def apply(
         for future in admin.create_acls(list(todo.rights), request_timeout=TIMEOUT_S).values():
             _settled(future)
     if todo.users:
-        progress(f"{len(todo.users)} users")
+        progress(f"users: {len(todo.users)}")
         scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
         upserts: list[UserScramCredentialAlteration] = [
             UserScramCredentialUpsertion(name, scram, password=passwords[name].encode()) for name in todo.users

@@ -50,13 +50,15 @@ class KafkaPublisher:
         cluster = await producer.client.fetch_all_metadata()
         return names - cluster.topics(exclude_internal_topics=False)
 
-    async def send_raw(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        """Sends one record as it is (dead letters, replays).
+    async def send_raw(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, partition: int | None = None
+    ) -> None:
+        """Sends one record as it is (dead letters, replays), to its key's partition unless told to which.
 
         Raises:
             DependencyDown, TooLarge: see `Publisher.publish`.
         """
-        await self._deliver([(topic, key, value, headers)])
+        await self._deliver([(topic, key, value, headers)], partition)
 
     async def publish(self, events: Sequence[Event[Message]]) -> None:
         for start in range(0, len(events), AT_ONCE):
@@ -64,13 +66,15 @@ class KafkaPublisher:
         for topic, count in Counter(event.topic for event in events).items():
             PUBLISHED.labels(self._service, topic).inc(count)
 
-    async def _deliver(self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]]) -> None:
+    async def _deliver(
+        self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]], partition: int | None = None
+    ) -> None:
         producer = None
         try:
             async with self._one_sender:
                 producer = await self._started()
                 sent = [
-                    await producer.send(topic, value, key=key, headers=headers)
+                    await producer.send(topic, value, key=key, headers=headers, partition=partition)
                     for topic, key, value, headers in records
                 ]
             for result in await asyncio.gather(*sent, return_exceptions=True):

@@ -46,14 +46,18 @@ async def letters(client: dict[str, Any], service: str) -> AsyncIterator[DeadLet
 
 
 async def replay(publisher: KafkaPublisher, letter: DeadLetter, service: str) -> None:
-    """Sends a dead letter to the topic that it came from, with its key; a header marks the replay.
+    """Sends a dead letter to the topic and partition that it came from, with its key; a header marks the replay.
+
+    The partition is named since clients in other languages may spread keys otherwise.
 
     Raises:
         DependencyDown: Kafka did not acknowledge; the letter stays where it is in any case.
     """
     mark = f"{DEAD_LETTERS.named(service).name}@{letter.offset}".encode()
     headers = [*(pair for pair in letter.headers if pair[0] != "replayed_from"), ("replayed_from", mark)]
-    await publisher.send_raw(letter.original_topic, letter.key, letter.value, headers)
+    await publisher.send_raw(
+        letter.original_topic, letter.key, letter.value, headers, partition=letter.original_partition
+    )
 
 
 async def lags(client: dict[str, Any]) -> list[Lag]:

@@ -47,7 +47,7 @@ _MESSAGES: dict[str, tuple[str, str]] = {
         "{ar}: من 1 إلى {most} حرفا مرئيا، بدون فراغات.",
     ),
     "key_reused": (
-        "{fr} a déjà servi à une autre réclamation : donnez-en une nouvelle.",
+        "{fr} a déjà servi à une autre réclamation : il en faut une autre valeur.",
         "{ar}: سبق استعماله لشكاية أخرى، المرجو استعمال قيمة جديدة.",
     ),
     "attachment_unknown": (

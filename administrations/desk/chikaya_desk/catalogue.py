@@ -42,5 +42,5 @@ class Catalogue:
         return self.find(f"commune-{code.replace('.', '-')}") if code else None
 
     def others(self, own: str) -> list[AdministrationListed]:
-        """Every row but one."""
-        return [row for slug, row in self._rows.items() if slug != own]
+        """Every administration that can be given a case, but one."""
+        return [row for slug, row in self._rows.items() if slug != own and not row.closed]

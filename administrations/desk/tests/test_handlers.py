@@ -55,6 +55,14 @@ async def test_the_catalogue_names_administrations(desk: Any, make: Any) -> None
     assert [row.slug for row in desk.catalogue.others("habous")] == ["commune-04-421-01-0"]
 
 
+async def test_a_closed_administration_keeps_its_name_and_is_given_no_case(desk: Any, make: Any) -> None:
+    closed = make.listed("oncf", "Chemins de fer").model_copy(update={"closed": True})
+    rows = [make.listed("habous", "Habous"), make.listed("poste", "Poste"), closed]
+    await desk.catalogue.apply([Event(new_id(), "/routing", desk.now, row, topics.CATALOGUE.name) for row in rows])
+    assert [row.slug for row in desk.catalogue.others("habous")] == ["poste"]
+    assert desk.catalogue.find("oncf").name_fr == "Chemins de fer"
+
+
 async def test_a_decision_leaves_as_any_administrations_does(desk: Any, make: Any) -> None:
     await desk.dossiers.receive([make.forwarded()])
     await desk.decide("answer", "C'est réparé.\r\nMerci.")

@@ -10,7 +10,8 @@ from ..topics import Topic
 
 class AdministrationListed(Message):
     """A row. `own_system` is true when the administration has a topic pair of its own, else desk serves it;
-    `version` counts imports. `competence` is in words for the citizen."""
+    `version` counts imports. `competence` is in words for the citizen; `closed` says that nothing is relayed to it
+    any more, while its name still stands in older cases."""
 
     TYPE: ClassVar[str] = "ma.chikaya.catalogue.administration.v1"
     TOPIC: ClassVar[Topic] = topics.CATALOGUE
@@ -24,6 +25,7 @@ class AdministrationListed(Message):
     competence: str = ""
     own_system: bool
     version: int
+    closed: bool = False
 
     @property
     def key(self) -> str:

@@ -113,6 +113,7 @@ PROGRAMS: tuple[Program, ...] = (
         mongo="routing",
         staff=True,
         session=True,
+        settings={"TRIAGE_UNDO_S": "10"},
     ),
     Program(
         "tracking",

@@ -379,7 +379,10 @@ def main() -> int:
         stack = Stack(options.dir, Ports(options.port_offset))
         httpx.get(f"{stack.url('intake')}/livez", timeout=5).raise_for_status()
     except (CannotStart, httpx.HTTPError) as error:
-        console.print(f"[red]Nothing answers: run make up first, in another terminal ({type(error).__name__}).[/]")
+        where = Ports(options.port_offset).url("intake")
+        console.print(
+            f"[red]Nothing answers at {where}: run make up first, in another terminal ({type(error).__name__}).[/]"
+        )
         return 1
     figures = asyncio.run(smoke(stack, console))
     print(json.dumps(figures))

@@ -88,9 +88,9 @@ def _welcome(stack: Stack, seconds: float) -> None:
     report.line(
         f"""
 Three things to try:
-  1. File a complaint, in Arabic or French:       {url("portal")}
-  2. Read the receipt that the citizen was sent:  {url("inbox")}
-  3. Answer it for an administration:             {url("desk")}  (sign in as an officer of yours)
+  1. File a complaint, in Arabic or French, and read what the citizen is sent:  {url("portal")}  {url("inbox")}
+  2. Say which administration is competent where the machine was not sure:      {url("routing")}/triage
+  3. Answer for an administration, as one of its officers:                      {url("desk")}
 
 Logs: {stack.logs}   Secrets: {stack.directory / "secrets.json"}
 Ctrl-C stops everything; data stays."""

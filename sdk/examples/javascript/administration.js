@@ -79,6 +79,8 @@ function parsed (value) {
 
 // kafkajs tries a record that fails again and again, and then begins the whole consumer anew: it is never lost.
 process.once('SIGTERM', async () => { await consumer.disconnect(); await producer.disconnect() })
+// A crash that kafkajs will not mend ends the process, so that whoever runs it sees that.
+consumer.on(consumer.events.CRASH, ({ payload }) => { if (!payload.restart) process.exit(1) })
 await producer.connect()
 await consumer.connect()
 await consumer.subscribe({ topic: `administration.${slug}.inbox.v1`, fromBeginning: true })

@@ -124,8 +124,8 @@ class Pages:
 
             async def handle(request: Request, error: Exception) -> Response:
                 response: Response = await as_json(request, error)
-                plain = type(error).response is Problem.response if isinstance(error, Problem) else True
-                if not plain or "text/html" not in request.headers.get("accept", ""):
+                is_problem = response.headers.get("content-type") == "application/problem+json"
+                if not is_problem or "text/html" not in request.headers.get("accept", ""):
                     return response
                 title = error.title if isinstance(error, Problem) else ""
                 detail = error.detail if isinstance(error, Problem) else ""

@@ -112,13 +112,13 @@ async def import_rows(
         named = " ".join(f"--administrations {file}" for file in files)
         raise _fail(
             f"own_system is true, and there are no topics for: {slugs}. As Kafka's administrator, first: "
-            f"chikaya topics provision {named} --yes"
+            f"chikaya topics provision {named} --credentials FILE --yes"
         )
     if yes and not changes.empty:
         at = utc_now()
         told: list[Event[Message]] = [
             Event(consequence_id(f"catalogue {row.version}", row.TYPE, row.slug), SOURCE, at, row, row.TOPIC.name)
-            for row in changes.written
+            for row in changes.told
         ]
         await publisher.publish(told)
         if not await store.keep_edition(changes.edition):

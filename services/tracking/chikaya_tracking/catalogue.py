@@ -39,6 +39,7 @@ class Catalogue:
         return self._rows.get(slug) if slug else None
 
     def inbox(self, slug: str, last_used: str | None) -> str:
-        """The topic that an administration reads; where its last dossier lay, while the catalogue does not know it."""
+        """Where an administration is told of a case: where its dossier lies, though it has moved to a system of its own
+        since; without one, where the catalogue says."""
         row = self.find(slug)
-        return row.inbox if row else last_used or topics.INBOX.named(topics.DESK).name
+        return last_used or (row.inbox if row else topics.INBOX.named(topics.DESK).name)

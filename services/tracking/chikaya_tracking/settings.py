@@ -16,7 +16,7 @@ class Settings(MongoSettings, StaffSettings, ServiceSettings):
     mongo_database: str = Field(default="tracking", description="The service's own database.")
     oidc_client_id: str = Field(default="tracking", description="This process's client at the OpenID provider.")
     public_url: str = Field(default="http://127.0.0.1:8003", description="Where browsers reach this process.")
-    verifier_key: SecretStr = Field(min_length=16, description="Checks access codes; intake's, the same.")
+    verifier_key: SecretStr = Field(min_length=32, description="Checks access codes; intake's, the same.")
 
     clock_period_s: float = Field(default=30.0, gt=0, description="How often the legal clock looks for due cases.")
     catalogue_period_s: float = Field(default=30.0, gt=0, description="How often the catalogue is read anew.")

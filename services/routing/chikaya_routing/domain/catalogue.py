@@ -60,8 +60,14 @@ class Changes:
 
     @property
     def written(self) -> list[AdministrationListed]:
-        """The rows that others are to be told of."""
+        """The rows that come into force."""
         return [*self.added, *(one.row for one in self.changed)]
+
+    @property
+    def told(self) -> list[AdministrationListed]:
+        """The rows that others are to be told of: those that come into force, and those that are closed."""
+        gone = {"closed": True, "version": self.edition.version}
+        return [*self.written, *(row.model_copy(update=gone) for row in self.closed)]
 
     @property
     def empty(self) -> bool:

@@ -103,6 +103,7 @@ def test_an_import_says_what_it_changes_field_by_field(make: Any) -> None:
     second = difference(first.edition, wanted)
     assert [(one.row.slug, one.fields) for one in second.changed] == [("cnss", {"own_system": (False, True)})]
     assert ([row.slug for row in second.added], [row.slug for row in second.closed]) == (["new"], ["oncf"])
+    assert {row.slug: row.closed for row in second.told} == {"new": False, "cnss": False, "oncf": True}
     assert {row.slug: row.version for row in second.edition.rows.values()} == {"cnss": 2, "onee": 1, "new": 2}
     assert second.edition.find("oncf")
     third = difference(second.edition, {**wanted, "oncf": make.listed("oncf")})
@@ -165,6 +166,7 @@ def test_an_import_is_tried_first_then_done_once_and_told(
     assert told(kafka)[before + 4 :] == [("cnss", True, 2), ("habous", False, 2)]
     closing = json.loads(run("import", write(CNSS), "--territories", few, "--yes", "--json")[1])
     assert (closing["closed"], closing["version"]) == (["habous"], 3)
+    assert told(kafka)[-1] == ("habous", False, 3)
     rows = json.loads(run("list", "--json")[1])
     assert [(row["slug"], row["inbox"]) for row in rows] == [("cnss", topics.INBOX.named("cnss").name)]
     assert "commune-04-421-01-0" in run("list", "--kind", "commune", "--json")[1]
@@ -186,7 +188,7 @@ def test_a_row_with_topics_of_its_own_waits_for_them(run: Run, write: Write, few
         code, said = run("import", file, "--territories", few, *more)
         assert code == 1
         assert "there are no topics for: narsa" in said
-        assert f"chikaya topics provision --administrations {file} --yes" in said
+        assert f"chikaya topics provision --administrations {file} --credentials FILE --yes" in said
     assert len(told(kafka)) == before
     assert "empty" in run("list")[1]
 
