@@ -39,7 +39,6 @@ class Catalogue:
         return self._rows.get(slug) if slug else None
 
     def inbox(self, slug: str, last_used: str | None) -> str:
-        """Where an administration is told of a case: where its dossier lies, though it has moved to a system of its own
-        since; without one, where the catalogue says."""
+        """The topic that an administration reads; where its last dossier lay, while the catalogue does not know it."""
         row = self.find(slug)
-        return last_used or (row.inbox if row else topics.INBOX.named(topics.DESK).name)
+        return row.inbox if row else last_used or topics.INBOX.named(topics.DESK).name
