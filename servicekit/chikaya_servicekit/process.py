@@ -120,11 +120,13 @@ class Process:
     async def _done_when_met(self, needs: dict[str, Action], actions: Sequence[Action], name: str) -> None:
         """Does `actions` when `needs` are met, tried again until they pass; `/readyz` says what is waited for."""
         for delay in delays():
-            self._waiting = await self._unmet(needs)
-            if not self._waiting:
+            unmet = await self._unmet(needs)
+            self._waiting = unmet or {name: "starting"}
+            if not unmet:
                 try:
                     for action in actions:
                         await action()
+                    self._waiting = {}
                     return
                 except self._transient as error:
                     self._waiting = {name: f"{type(error).__name__}: {error}"}
@@ -144,10 +146,11 @@ class Process:
         if missing := await self.publisher.missing(names):
             raise DependencyDown(f"topics not there (chikaya topics provision): {', '.join(sorted(missing))}")
         broker = KafkaBroker(
-            self.settings.kafka_bootstrap,
+            self.settings.kafka_bootstrap.split(","),
             security=self.settings.kafka_broker_security(),
             client_id=self.settings.SERVICE,
             allow_auto_create_topics=False,
+            consumer_only=True,
             metadata_max_age_ms=10_000,
             graceful_timeout=15.0,
             logger=None,

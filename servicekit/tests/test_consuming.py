@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -316,6 +317,38 @@ async def test_lag_counts_what_a_group_has_not_read(kafka: Any) -> None:
 async def lag_of(broker: Any, group: str) -> int | None:
     found = [lag.records for lag in await replay.lags(broker.client("operator")) if lag.group == group]
     return found[0] if found else None
+
+
+async def test_any_one_of_the_brokers_named_is_enough(kafka: Any) -> None:
+    event, done = supplement(ids.new_id()), []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        done.extend(one.id for one in batch)
+
+    await put(kafka, event)
+    several = replace(kafka, bootstrap=f"127.0.0.1:1,{kafka.bootstrap}")
+    async with consuming_process(several, "several", handle):
+        await until(lambda: event.id in done)
+
+
+async def test_a_process_is_not_ready_before_its_start_is_done() -> None:
+    process = Process(Settings(), "Test", kafka=False)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        begun.set()
+        await go_on.wait()
+
+    process.setup(slow)
+    async with process.app.router.lifespan_context(process.app):
+        transport = httpx.ASGITransport(app=process.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client, asyncio.timeout(10):
+            await begun.wait()
+            answer = await client.get("/readyz")
+            assert (answer.status_code, answer.json()["waiting_for"]) == (503, {"start": "starting"})
+            go_on.set()
+            while (await client.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_process_says_which_topics_it_waits_for(kafka: Any) -> None:
