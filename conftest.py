@@ -1,8 +1,8 @@
-"""Servers that tests of several packages share: one real Kafka, provisioned from the table of topics."""
+"""Servers that tests of several packages share: a real Kafka, provisioned from the table of topics, and a database."""
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import pytest
 
 OWN_SYSTEMS = ("cnss", "onee")
 CHANNEL = "kiosk"
+DATABASES = ("tracking", "notification", "desk", "contract")
+CACHE = Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or Path(__file__).parent / ".local" / "cache")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,20 @@ def free_ports(count: int) -> int:
 
 
 @pytest.fixture(scope="session")
+def database_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Gives a user's address of a real database server: the one that MONGO_URI names, else one of the tests' own."""
+    if named := os.environ.get("MONGO_URI"):
+        yield lambda _: named
+        return
+    from chikaya_local.mongo import Mongo
+
+    passwords = {name: f"{name}-of-tests" for name in ("admin", *DATABASES)}
+    server = Mongo(tmp_path_factory.mktemp("mongo"), port=free_ports(1), passwords=passwords, cache=CACHE)
+    with server.running():
+        yield server.uri
+
+
+@pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A real broker with SCRAM and ACLs; topic pairs for two administrations, and one external channel."""
     from chikaya_local.kafka import Kafka
@@ -63,7 +79,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         port=free_ports(2),
         admin_password="admin-of-tests",
         broker_password="broker-of-tests",
-        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE", Path(__file__).parent / ".local" / "cache")),
+        cache=CACHE,
     )
     with cluster.running() as bootstrap:
         settings = provisioning.AdminSettings(

@@ -1,24 +1,15 @@
-"""Making events: what a person starts, and what follows from another event."""
+"""Making the events that follow from another event."""
 
 from datetime import datetime
 
 from chikaya_contracts.envelope import Event, Message
-from chikaya_contracts.ids import consequence_id, new_id
-
-from .telemetry import traceparent
+from chikaya_contracts.ids import consequence_id
 
 
 def _where(data: Message, topic: str | None) -> str:
     if topic is None and data.TOPIC.placeholder:
         raise ValueError(f"{data.TYPE} goes to a family of topics: say to which one")
     return topic or data.TOPIC.name
-
-
-def starts(
-    data: Message, source: str, at: datetime, topic: str | None = None, extensions: dict[str, str] | None = None
-) -> Event[Message]:
-    """An event that a person (or the clock) starts: a new UUIDv7, in the current trace."""
-    return Event(new_id(), source, at, data, _where(data, topic), extensions or {}, traceparent())
 
 
 def follows(

@@ -3,38 +3,22 @@
 MONGO_URI names a database in its path, and a user who may read and write it, as each service has.
 """
 
-import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 
-PORT = 22110
 USER = "contract"
 
 Documents = AsyncIOMotorCollection[dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    named = os.environ.get("MONGO_URI")
-    if named:
-        yield named
-        return
-    from chikaya_local.mongo import Mongo
-
-    local = Path(__file__).parents[2] / ".local"
-    server = Mongo(
-        tmp_path_factory.mktemp("mongo"),
-        port=PORT,
-        passwords={"admin": uuid.uuid4().hex, USER: uuid.uuid4().hex},
-        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or local / "cache"),
-    )
-    with server.running():
-        yield server.uri(USER)
+def mongo_uri(database_of: Callable[[str], str]) -> str:
+    """The shared database server, as the user `contract`."""
+    return database_of(USER)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,7 @@
 """Messages as an inbox holds them, on numbered days; officers; and the stores that the suites run on."""
 
-import os
-import socket
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +16,6 @@ from chikaya_desk.adapters.dossiers import Dossiers
 from chikaya_desk.adapters.memory import MemoryAdministrations, MemoryDossiers
 from chikaya_desk.adapters.mongo import Database, MongoAdministrations, MongoDossiers
 from chikaya_desk.domain.dossier import Action, DossierFile, Made, decide, receive, sent
-from chikaya_local.mongo import Mongo
 
 HABOUS = "habous"
 INBOX = topics.INBOX.named(topics.DESK).name
@@ -116,32 +111,10 @@ def make() -> Making:
     return Making()
 
 
-def _free_port() -> int:
-    for port in range(26_500, 26_600):
-        try:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return port
-    raise RuntimeError("no free port from 26500 to 26599")
-
-
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database server of its own, unless MONGO_URI names one (and a database in its path)."""
-    if named := os.environ.get("MONGO_URI"):
-        yield named
-        return
-    local = Path(__file__).parents[3] / ".local"
-    server = Mongo(
-        tmp_path_factory.mktemp("mongo"),
-        port=_free_port(),
-        passwords={"admin": uuid.uuid4().hex, "desk": uuid.uuid4().hex},
-        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or local / "cache"),
-    )
-    with server.running():
-        yield server.uri("desk")
+def mongo_uri(database_of: Callable[[str], str]) -> str:
+    """The shared database server, as the user `desk`."""
+    return database_of("desk")
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """Lifecycle events, contacts and notices for notification's tests; its stores in memory and on a real server."""
 
-import os
 import socket
-import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +12,6 @@ from chikaya_contracts.envelope import Event
 from chikaya_contracts.messages import ALL
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import CaseEvent
-from chikaya_local.mongo import Mongo
 from chikaya_notification.adapters.mongo import MongoNotification
 from chikaya_notification.domain.notices import Contact, Notice, Told
 from chikaya_notification.domain.wording import Name
@@ -222,19 +218,9 @@ def free_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
-    """A database server of its own, unless MONGO_URI names one (and a database in its path)."""
-    if named := os.environ.get("MONGO_URI"):
-        yield named
-        return
-    server = Mongo(
-        tmp_path_factory.mktemp("mongo"),
-        port=free_port(),
-        passwords={"admin": uuid.uuid4().hex, "notification": uuid.uuid4().hex},
-        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or Path(__file__).parents[3] / ".local" / "cache"),
-    )
-    with server.running():
-        yield server.uri("notification")
+def mongo_uri(database_of: Callable[[str], str]) -> str:
+    """The shared database server, as the user `notification`."""
+    return database_of("notification")
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """Messages as they come from topics, on numbered days, and the stores that the suites run on."""
 
-import os
-import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +10,6 @@ from chikaya_contracts.envelope import Event, Message
 from chikaya_contracts.ids import new_id
 from chikaya_contracts.messages import administration, intake, lifecycle, requests, routing
 from chikaya_contracts.submission import Contact
-from chikaya_local.mongo import Mongo
 from chikaya_tracking.adapters.cases import Cases
 from chikaya_tracking.adapters.memory import MemoryAdministrations, MemoryCases, MemoryTries
 from chikaya_tracking.adapters.mongo import Database, MongoAdministrations, MongoCases, MongoTries
@@ -22,7 +18,6 @@ from chikaya_tracking.domain.case_file import CaseFile, Consequence, consequence
 
 VERIFIER_KEY = b"a key for tests"
 CODE = "AB12-CD34-EF56"
-MONGO_PORT = 22570
 
 
 class Making:
@@ -158,20 +153,9 @@ def make() -> Making:
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database server of its own, unless MONGO_URI names one (and a database in its path)."""
-    if named := os.environ.get("MONGO_URI"):
-        yield named
-        return
-    local = Path(__file__).parents[3] / ".local"
-    server = Mongo(
-        tmp_path_factory.mktemp("mongo"),
-        port=MONGO_PORT,
-        passwords={"admin": uuid.uuid4().hex, "tracking": uuid.uuid4().hex},
-        cache=Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or local / "cache"),
-    )
-    with server.running():
-        yield server.uri("tracking")
+def mongo_uri(database_of: Callable[[str], str]) -> str:
+    """The shared database server, as the user `tracking`."""
+    return database_of("tracking")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -372,17 +371,9 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database server: the one that MONGO_URI names, else one of our own."""
-    if given := os.environ.get("MONGO_URI"):
-        yield given
-        return
-    from chikaya_local.mongo import Mongo
-
-    cache = Path(os.environ.get("CHIKAYA_LOCAL_CACHE") or Path(__file__).parents[4] / ".local" / "cache")
-    server = Mongo(tmp_path_factory.mktemp("mongo"), port=_free_port(), passwords={"admin": "of-tests"}, cache=cache)
-    with server.running():
-        yield server.uri("admin")
+def mongo_uri(database_of: Callable[[str], str]) -> str:
+    """The shared database server, as its administrator: tests make databases of their own."""
+    return database_of("admin")
 
 
 _numbers = itertools.count()
