@@ -57,8 +57,8 @@ class Settings:
 class Stack:
     """A system that can be started, hurt and stopped, in parts or whole.
 
-    Processes have the names of the table; further instances are `routing:2`, `routing:3`; Kafka's nodes are `kafka`, or
-    `kafka:1` to `kafka:3`; the database is `mongo`.
+    Processes have the names of the table; further instances are `routing:2`, `routing:3`, and can be started at any
+    time; Kafka's nodes are `kafka`, or `kafka:1` to `kafka:3`; the database is `mongo`.
     """
 
     def __init__(
@@ -296,6 +296,22 @@ class Stack:
         """
         return self.supervisor.kill(name, stay_down=stay_down)
 
+    def pause(self, name: str) -> None:
+        """Holds a process where it is (SIGSTOP), as a machine does that has stalled.
+
+        Raises:
+            ProcessLookupError: it does not run.
+        """
+        self.supervisor.pause(name)
+
+    def resume(self, name: str) -> None:
+        """Lets a paused process go on.
+
+        Raises:
+            ProcessLookupError: it does not run.
+        """
+        self.supervisor.resume(name)
+
     def pid(self, name: str) -> int | None:
         """The process id of `name` while it runs."""
         return self.supervisor.pid(name)
@@ -399,17 +415,21 @@ class Stack:
         return {f"CHIKAYA_{setting}": value for setting, value in self.kafka_env(ADMIN).items()}
 
 
-def free_ports(first: int = 21_000, last: int = 32_000) -> Ports:
-    """A block of 100 ports that nothing listens on, for a stack of tests; those of the design are left alone.
+def free_ports(first: int = 21_000, last: int = 32_000, *, instances: int = 1) -> Ports:
+    """A block of ports that nothing listens on, for a stack of tests; those of the design are left alone.
+
+    Args:
+        instances: how many of a process the stack may come to have; each further one takes 100 ports more.
 
     Raises:
         CannotStart: every block is taken in part.
     """
+    size = 100 * instances
     start = first + os.getpid() % 50 * 100  # test runs that begin together look in different places
-    for block in [*range(start, last - 99, 100), *range(first, start, 100)]:
-        if all(_is_free(port) for port in range(block, block + 100)):
+    for block in [*range(start, last - size + 1, 100), *range(first, start, 100)]:
+        if all(_is_free(port) for port in range(block, block + size)):
             return Ports(block=block)
-    raise CannotStart(f"no 100 neighbouring ports are free between {first} and {last}")
+    raise CannotStart(f"no {size} neighbouring ports are free between {first} and {last}")
 
 
 def _is_free(port: int) -> bool:

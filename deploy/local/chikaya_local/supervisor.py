@@ -85,14 +85,28 @@ class Supervisor:
         """
 
         def strike() -> int:
-            kept = self._kept.get(name)
-            if kept is None or kept.process is None or kept.process.poll() is not None:
-                raise ProcessLookupError(f"{name} does not run")
-            kept.wanted = not stay_down
-            kept.process.send_signal(signal_number)
-            return kept.process.pid
+            process = self._running(name)
+            self._kept[name].wanted = not stay_down
+            process.send_signal(signal_number)
+            return process.pid
 
         return self._ask(strike)
+
+    def pause(self, name: str) -> None:
+        """Holds a process where it is (SIGSTOP): it keeps its connections and answers nothing.
+
+        Raises:
+            ProcessLookupError: no process of that name runs.
+        """
+        self._ask(lambda: self._running(name).send_signal(signal.SIGSTOP))
+
+    def resume(self, name: str) -> None:
+        """Lets a process go on (SIGCONT); nothing happens to one that was not held.
+
+        Raises:
+            ProcessLookupError: no process of that name runs.
+        """
+        self._ask(lambda: self._running(name).send_signal(signal.SIGCONT))
 
     def pid(self, name: str) -> int | None:
         """The process id of `name` while it runs."""
@@ -166,6 +180,12 @@ class Supervisor:
     def _spawn(self, kept: _Kept) -> None:
         kept.process, kept.started_at = spawn(kept.command), time.monotonic()
         self._tell()
+
+    def _running(self, name: str) -> subprocess.Popen[bytes]:
+        kept = self._kept.get(name)
+        if kept is None or kept.process is None or kept.process.poll() is not None:
+            raise ProcessLookupError(f"{name} does not run")
+        return kept.process
 
     def _pids(self) -> dict[str, int]:
         live = {name: kept.process for name, kept in self._kept.items() if kept.process is not None}

@@ -58,6 +58,18 @@ def test_a_process_can_be_held_down_and_started_again(supervisor: Supervisor, sa
     assert said == []
 
 
+def test_a_process_can_be_held_where_it_is_and_let_go_on(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(Command("sleeper", SLEEP, tmp_path / "log"))
+    held = psutil.Process(supervisor.pid("sleeper"))
+    supervisor.pause("sleeper")
+    assert eventually(lambda: held.status() == psutil.STATUS_STOPPED)
+    supervisor.resume("sleeper")
+    assert eventually(lambda: held.status() != psutil.STATUS_STOPPED)
+    assert supervisor.pid("sleeper") == held.pid
+    with pytest.raises(ProcessLookupError):
+        supervisor.pause("nobody")
+
+
 def test_one_that_keeps_ending_is_started_less_and_less_often(
     supervisor: Supervisor, said: list[str], tmp_path: Path
 ) -> None:
