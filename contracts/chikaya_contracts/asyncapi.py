@@ -32,7 +32,7 @@ PRINCIPALS = {
 }
 """Who writes and reads: principals of the table of topics, families by their placeholder."""
 
-DEAD_LETTER = "dead-letter"
+DEAD_LETTER, DEAD_LETTER_MARK = "dead-letter", "dead-letter-mark"
 
 
 def principal(written: str) -> str:
@@ -52,7 +52,11 @@ def summary(model: type[Message]) -> str:
 
 
 def _on(topic: Topic) -> list[str]:
-    return list(messages.on(topic)) or [DEAD_LETTER]
+    return list(messages.on(topic)) or [DEAD_LETTER, DEAD_LETTER_MARK]
+
+
+def _writer(type_: str) -> str:
+    return {DEAD_LETTER: "service", DEAD_LETTER_MARK: "operator"}.get(type_) or messages.ALL[type_].OWNER
 
 
 def _channel(topic: Topic) -> Document:
@@ -91,11 +95,7 @@ def _operations() -> Document:
         channel = channel_id(topic)
         for action, people in (("send", topic.writers), ("receive", topic.readers)):
             for who in map(principal, people):
-                types = [
-                    type_
-                    for type_ in _on(topic)
-                    if action == "receive" or type_ == DEAD_LETTER or who == messages.ALL[type_].OWNER
-                ]
+                types = [type_ for type_ in _on(topic) if action == "receive" or who == _writer(type_)]
                 operations[f"{who}.{action}.{channel}"] = {
                     "action": action,
                     "channel": {"$ref": f"#/channels/{channel}"},
@@ -122,7 +122,7 @@ def _message(model: type[Message], examples: list[golden.Example]) -> Document:
             "allOf": [{"$ref": "#/components/schemas/CloudEventHeaders"}, {"type": "object", "properties": attributes}]
         },
         "payload": {"$ref": f"#/components/schemas/{model.__name__}"},
-        "bindings": {"kafka": {"key": {"type": "string", "description": model.TOPIC.key}, "bindingVersion": "0.4.0"}},
+        "bindings": _keyed(model.TOPIC.key),
         "examples": [{"name": one.name, "headers": one.headers, "payload": one.value} for one in examples],
         "x-owner": model.OWNER,
         "x-producer-schema": f"schemas/producer/{model.TYPE}.json",
@@ -135,27 +135,60 @@ def _dead_letter() -> Document:
         "topic": "the topic that the record was read from",
         "partition": "its partition there",
         "offset": "its offset there",
-        "consumer": "the consumer group that could not process it",
+        "timestamp": "its time there, in milliseconds since 1970; a replay keeps it as the legal time",
+        "consumer": "the consumer that could not process it",
         "reason": "why; holds no personal data",
         "attempts": "how often it was tried",
         "first_failed_at": "when it failed first",
         "last_failed_at": "when it failed last",
+        "behind": "the dead letter of its key that it waits behind, by its offset here, where it did not fail itself",
+        "position": "where it failed again after a replay: the offset here of its first dead letter",
     }
+    sometimes = ("behind", "position")
     return {
         "name": DEAD_LETTER,
         "title": "DeadLetter",
         "summary": "A record that could not be processed: original key, bytes, headers, and `dl_*` headers.",
         "contentType": "application/octet-stream",
-        "headers": {
-            "type": "object",
-            "required": [f"dl_{name}" for name in added],
-            "properties": {f"dl_{name}": {"type": "string", "description": what} for name, what in added.items()},
-        },
+        "headers": _added(added, [name for name in added if name not in sometimes]),
         "payload": {"description": "The original bytes, whatever they are."},
-        "bindings": {
-            "kafka": {"key": {"type": "string", "description": "key of the original record"}, "bindingVersion": "0.4.0"}
-        },
+        "bindings": _keyed("key of the original record"),
     }
+
+
+def _dead_letter_mark() -> Document:
+    added = {
+        "replayed": "the offset here of a dead letter that was sent back to its topic",
+        "to": "the offset that the replay has there",
+        "discarded": "the offset here of a dead letter that nobody will process",
+        "why": "the operator's reason for that",
+        "by": "who did it",
+        "at": "when",
+    }
+    return {
+        "name": DEAD_LETTER_MARK,
+        "title": "DeadLetterMark",
+        "summary": "What an operator did about a dead letter: replayed it, or discarded it.",
+        "contentType": "application/octet-stream",
+        "headers": {
+            **_added(added, ["by", "at"]),
+            "oneOf": [{"required": ["dl_replayed", "dl_to"]}, {"required": ["dl_discarded", "dl_why"]}],
+        },
+        "payload": {"description": "Empty."},
+        "bindings": _keyed("key of the dead letter"),
+    }
+
+
+def _added(headers: dict[str, str], required: list[str]) -> Document:
+    return {
+        "type": "object",
+        "required": [f"dl_{name}" for name in required],
+        "properties": {f"dl_{name}": {"type": "string", "description": what} for name, what in headers.items()},
+    }
+
+
+def _keyed(description: str) -> Document:
+    return {"kafka": {"key": {"type": "string", "description": description}, "bindingVersion": "0.4.0"}}
 
 
 def _headers() -> Document:
@@ -216,6 +249,7 @@ def document() -> Document:
             "messages": {
                 **{type_: _message(model, by_type[type_]) for type_, model in messages.ALL.items()},
                 DEAD_LETTER: _dead_letter(),
+                DEAD_LETTER_MARK: _dead_letter_mark(),
             },
             "schemas": {"CloudEventHeaders": _headers(), **payloads},
             "securitySchemes": {"scram": {"type": "scramSha512", "description": "A Kafka user for each principal."}},

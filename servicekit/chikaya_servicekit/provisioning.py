@@ -82,7 +82,7 @@ def principals(administrations: Sequence[str], channels: Sequence[str]) -> tuple
 def rights(topics: Sequence[Topic], who: Sequence[str]) -> list[AclBinding]:
     """Least privilege from the table: literal on topics, prefixed on each principal's own consumer groups.
 
-    The operator reads dead letters, writes wherever a service reads (replay), and sees every group's lag.
+    The operator works the dead letters, writes wherever a service reads (replay), and sees every group's lag.
     """
 
     def allow(kind: ResourceType, name: str, principal: str, *operations: AclOperation, prefixed: bool = False):  # type: ignore[no-untyped-def]
@@ -100,13 +100,19 @@ def rights(topics: Sequence[Topic], who: Sequence[str]) -> list[AclBinding]:
             wanted += allow(topic, row.name, writer, write, describe)
         for reader in row.readers:
             wanted += allow(topic, row.name, reader, read, describe)
-        replayed = not row.name.endswith("dead-letters.v1") and any(reader in SERVICES for reader in row.readers)
+        replayed = any(reader in SERVICES for reader in row.readers)
         wanted += allow(topic, row.name, OPERATOR, describe, *([write] if replayed else []))
     for principal in who:
         wanted += allow(group, f"{principal}.", principal, read, prefixed=True)
     wanted += allow(group, "*", OPERATOR, describe)
     wanted += allow(ResourceType.BROKER, "kafka-cluster", OPERATOR, describe)
     return list(dict.fromkeys(wanted))
+
+
+def settings_of(topic: Topic, replicas: int) -> dict[str, str]:
+    """Settings of a topic on the broker. With three replicas, what is acknowledged lies on two at least, and one
+    broker may be away; with fewer, one has to do."""
+    return {**topic.kafka_config, "min.insync.replicas": str(max(1, replicas - 1))}
 
 
 def plan(admin: AdminClient, administrations: Sequence[str], channels: Sequence[str]) -> Plan:
@@ -124,7 +130,8 @@ def plan(admin: AdminClient, administrations: Sequence[str], channels: Sequence[
     differing = []
     for resource, future in (admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}).items():
         present = future.result(TIMEOUT_S)
-        asked = kept[resource.name].kafka_config
+        replicas = len(metadata.topics[resource.name].partitions[0].replicas)
+        asked = settings_of(kept[resource.name], replicas)
         differences = {
             name: value for name, value in asked.items() if name not in present or present[name].value != value
         }
@@ -147,11 +154,12 @@ def plan(admin: AdminClient, administrations: Sequence[str], channels: Sequence[
 
 
 def apply(
-    settings: ServiceSettings, todo: Plan, replication: int, passwords: dict[str, str], progress: Callable[[str], None]
+    settings: ServiceSettings, todo: Plan, brokers: int, passwords: dict[str, str], progress: Callable[[str], None]
 ) -> None:
     """Does what the plan says. Safe to repeat.
 
     Args:
+        brokers: how many there are; topics are made with as many replicas, but three at most.
         passwords: of every user in the plan.
 
     Raises:
@@ -160,8 +168,9 @@ def apply(
     admin = admin_client(settings)
     if todo.topics:
         progress(f"{len(todo.topics)} topics")
+        replicas = min(3, brokers)
         created = admin.create_topics(
-            [NewTopic(row.name, row.partitions, min(3, replication), config=row.kafka_config) for row in todo.topics],
+            [NewTopic(row.name, row.partitions, replicas, config=settings_of(row, replicas)) for row in todo.topics],
             request_timeout=TIMEOUT_S,
         )
         for future in created.values():

@@ -41,6 +41,8 @@ async def read(broker: Any, principal: str, topic: str, group: str) -> None:
         ("channel-kiosk", "channel.kiosk.submissions.v1"),
         ("routing", "administration.onee.inbox.v1"),
         ("tracking", "complaints.lifecycle.v1"),
+        ("operator", "channel.kiosk.submissions.v1"),
+        ("operator", "desk.dead-letters.v1"),
     ],
 )
 async def test_a_principal_writes_its_own_topics(kafka: Any, principal: str, topic: str) -> None:
@@ -57,6 +59,7 @@ async def test_a_principal_writes_its_own_topics(kafka: Any, principal: str, top
         ("channel-kiosk", "complaints.submitted.v1"),
         ("notification", "complaints.lifecycle.v1"),
         ("operator", "administration.cnss.inbox.v1"),
+        ("routing", "tracking.dead-letters.v1"),
     ],
 )
 async def test_a_principal_cannot_write_anothers_topic(kafka: Any, principal: str, topic: str) -> None:
@@ -72,6 +75,8 @@ async def test_a_principal_cannot_write_anothers_topic(kafka: Any, principal: st
         ("cnss", "complaints.submitted.v1"),
         ("channel-kiosk", "complaints.submitted.v1"),
         ("routing", "complaints.requests.v1"),
+        ("routing", "tracking.dead-letters.v1"),
+        ("operator", "complaints.submitted.v1"),
     ],
 )
 async def test_a_principal_cannot_read_anothers_topic(kafka: Any, principal: str, topic: str) -> None:
@@ -90,6 +95,11 @@ def test_provisioning_again_has_nothing_to_do(kafka: Any) -> None:
         kafka_bootstrap=kafka.bootstrap, kafka_user="admin", kafka_password=kafka.passwords["admin"]
     )
     assert provisioning.plan(provisioning.admin_client(settings), ["cnss", "onee"], ["kiosk"]).empty
+
+
+@pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
+def test_what_is_acknowledged_outlives_one_of_three_brokers(replicas: int, in_sync: str) -> None:
+    assert provisioning.settings_of(topics.SUBMITTED, replicas)["min.insync.replicas"] == in_sync
 
 
 def test_every_right_names_a_topic_of_the_table() -> None:
