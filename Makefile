@@ -17,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check smoke schemas format
+.PHONY: help up down test check smoke bench schemas format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: .venv/.synced ## format, lint, types, contracts, imports
 
 smoke: .venv/.synced ## twelve complaints by every way in through the stack that runs, timing each step (PORT_OFFSET as for up)
 	@$(PYTHON) -m chikaya_local.smoke --port-offset $(PORT_OFFSET)
+
+bench: .venv/.synced ## how fast it is, beside floors of the same run (ARGS="intake tracking --scale 0.3"; MONGO_URI=…, GROWTH=1000000)
+	@$(PYTHON) -m chikaya_local.bench $(ARGS)
 
 schemas: .venv/.synced ## write JSON Schemas, AsyncAPI and tables of the documentation anew from the contracts
 	$(PYTHON) -m chikaya_contracts.schemas

@@ -1,0 +1,214 @@
+"""Routing, tracking and notification, each alone: its topics are filled, then its process is started and its lag timed.
+
+Beside each, in the same system: F2 over the same messages and F3, the commands that it sends to its database.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from chikaya_contracts import topics
+from chikaya_contracts.envelope import Event, Message
+
+from . import commands, workload
+from .figures import Part, Plot, Table
+from .system import FLOOR_TOPIC, Options, System, ready_within
+
+RECORDED = 600
+MEASURED = 3_000
+INBOX = topics.INBOX.named(topics.DESK).name
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One service alone. `stages` are topics that are filled and drained one after the other, as in life; `out` are
+    where it writes; `through` is a module that runs it instead of its own."""
+
+    name: str
+    service: str
+    stages: tuple[tuple[str, ...], ...]
+    out: tuple[str, ...]
+    through: str = ""
+
+
+OUTBOX = topics.OUTBOX.named(topics.DESK).name
+BENCHES = (
+    Bench("routing", "routing", (("submitted",),), (topics.ROUTED.name, INBOX)),
+    Bench(
+        "routing, classification known",
+        "routing",
+        (("submitted",),),
+        (topics.ROUTED.name, INBOX),
+        "chikaya_local.bench.remembered",
+    ),
+    Bench(
+        "tracking",
+        "tracking",
+        (("submitted", "routed"), ("decisions",), ("rated", "outcomes")),
+        (topics.LIFECYCLE.name, INBOX),
+    ),
+    Bench("notification", "notification", (("submitted", "lifecycle"),), (topics.OUTCOMES.name,)),
+)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What was found of one service: records a second, its floors', and milliseconds of processor time a record."""
+
+    bench: Bench
+    records: int
+    per_s: float
+    loop_per_s: float
+    mongo_per_s: float
+    cpu_ms: dict[str, float]
+    operations: dict[str, int]
+    recorded: int
+
+    @property
+    def ratio(self) -> float:
+        """To the slower of its floors."""
+        return self.per_s / min(self.loop_per_s, self.mongo_per_s)
+
+
+def measure(bench: Bench, options: Options) -> Alone:
+    """One service, in a system of its own: first recorded on some complaints, then timed on others.
+
+    Raises:
+        TookTooLong: it did not read what there was.
+    """
+    with System.running(bench.service, options) as system:
+        key = system.stack.secrets.verifier_key.encode()
+        few, many = options.count(RECORDED), options.count(MEASURED)
+        lives = [workload.life(number, key) for number in range(few + many)]
+        needs_sink = bench.service == "notification"
+        with system.sink() if needs_sink else nothing():
+            log = system.stack.directory / "commands.bson"
+            recorded = 0
+            for number, stage in enumerate(bench.stages):
+                part = log.with_suffix(f".{number}")
+                recorded += _drain(system, bench, stage, lives[:few], record=str(part))[0]
+                with log.open("ab") as whole:
+                    whole.write(part.read_bytes())
+            seconds, records = 0.0, 0
+            cpu: dict[str, float] = {}
+            for stage in bench.stages:
+                count, took, used = _drain(system, bench, stage, lives[few:])
+                records, seconds = records + count, seconds + took
+                cpu = {name: cpu.get(name, 0.0) + value for name, value in used.items()}
+        names = sorted({name for stage in bench.stages for name in stage})
+        loop = _loop_floor(system, _topics(_events(lives[:1], names)), recorded + records)
+        mongo_s, operations = commands.replay(log, system.mongo_uri, "chikaya_bench_admin")
+        return Alone(
+            bench,
+            records,
+            records / seconds,
+            loop,
+            recorded / mongo_s,
+            {name: value / records * 1000 for name, value in cpu.items()},
+            operations,
+            recorded,
+        )
+
+
+def nothing() -> AbstractContextManager[None]:
+    """A block with nothing around it."""
+    return nullcontext()
+
+
+def _events(lives: Sequence[workload.Life], names: Sequence[str]) -> list[Event[Message]]:
+    """The messages of that kind of all complaints, as they come: one complaint beside the others."""
+    found: list[Event[Message]] = []
+    for name in names:
+        for life in lives:
+            one = getattr(life, name)
+            found += one if isinstance(one, tuple) else (one,)
+    return found
+
+
+def _topics(events: Sequence[Event[Message]]) -> list[str]:
+    return sorted({event.topic for event in events})
+
+
+def _drain(
+    system: System, bench: Bench, stage: Sequence[str], lives: Sequence[workload.Life], record: str = ""
+) -> tuple[int, float, dict[str, float]]:
+    """Fills a stage's topics and lets the service, started for it, read them; gives records, seconds from its being
+    ready, and seconds of processor time of each process in that time."""
+    events = _events(lives, stage)
+    count = asyncio.run(system.fill(events))
+    module = system.stack.program(bench.service)[0].module
+    if record:
+        system.start_through(bench.service, "chikaya_local.bench.commands", record, module)
+    elif bench.through:
+        system.start_through(bench.service, bench.through)
+    else:
+        system.stack.start(bench.service)
+    ready_within(system.stack.url(bench.service))
+    watched = (bench.service, *system.servers)
+    before = system.cpu_s(*watched)
+    drained = asyncio.run(system.drained(f"{bench.service}.", _topics(events), bench.out))
+    after = system.cpu_s(*watched)
+    system.stack.stop(bench.service)
+    return count, drained.seconds, {name: after[name] - before[name] for name in before}
+
+
+def _loop_floor(system: System, names: Sequence[str], count: int) -> float:
+    found = system.run("chikaya_local.bench.floor_loop", str(count), FLOOR_TOPIC, *names)
+    return float(found["records"] / found["seconds"])
+
+
+def run(options: Options, only: Sequence[str] = ()) -> Part:
+    """All of them, or those of some services."""
+    found = [measure(bench, options) for bench in BENCHES if not only or bench.service in only]
+    rows = tuple(
+        (
+            one.bench.name,
+            one.records,
+            one.per_s,
+            one.loop_per_s,
+            one.mongo_per_s,
+            one.ratio,
+            one.cpu_ms.get(one.bench.service),
+            one.cpu_ms.get("mongo"),
+            one.cpu_ms.get("kafka"),
+        )
+        for one in found
+    )
+    speeds = Table(
+        "Each service alone, from a full topic to no lag",
+        ("service", "records", "records/s", "F2 records/s", "F3 records/s", "ratio", "ms own", "ms mongo", "ms kafka"),
+        rows,
+        "ratio: to the slower floor; ms: processor time a record",
+    )
+    operations = Table(
+        "What each asks of its database (F3)",
+        ("service", "records", *commands.SHOWN),
+        tuple(
+            (one.bench.name, one.recorded, *(one.operations.get(kind, 0) for kind in commands.SHOWN)) for one in found
+        ),
+        "insert: documents; update and delete: statements; other: commands",
+    )
+    by_name = {one.bench.name: one for one in found}
+    figures = {
+        f"{name}_ratio": round(one.ratio, 3)
+        for name, key in (
+            ("routing", "routing, classification known"),
+            ("tracking", "tracking"),
+            ("notification", "notification"),
+        )
+        if (one := by_name.get(key))
+    }
+    if with_model := by_name.get("routing"):
+        figures["routing_classifying_ratio"] = round(with_model.ratio, 3)
+    plot = Plot(
+        "Each service alone beside its floors",
+        "records/s",
+        tuple(one.bench.name for one in found),
+        {
+            "service": tuple(one.per_s for one in found),
+            "F2 loop": tuple(one.loop_per_s for one in found),
+            "F3 database": tuple(one.mongo_per_s for one in found),
+        },
+    )
+    return Part("services", (speeds, operations), (plot,), figures)
