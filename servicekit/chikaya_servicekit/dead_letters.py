@@ -217,6 +217,11 @@ class Ledger:
         """What was done about the letter at that offset."""
         return self._marks.get(offset)
 
+    def discarded(self, offset: int) -> bool:
+        """Whether the letter at that offset was discarded: a replay of it that comes all the same, sent by a command
+        that died before its mark, is to be passed over."""
+        return (mark := self._marks.get(offset)) is not None and mark.to is None
+
     def holds(self, consumer: str, topic: str, partition: int, offset: int) -> bool:
         """Whether the record at that place is a letter, open or not: delivered again, it is to be passed over, since
         its letter is what is worked."""
