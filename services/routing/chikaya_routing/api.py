@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from chikaya_contracts.messages.catalogue import AdministrationListed
@@ -28,7 +28,7 @@ from chikaya_routing.domain.place_search import FoundPlace, PlaceSearch
 from chikaya_routing.domain.rate import Limiter
 from chikaya_routing.domain.routing import NotAllowed, Question, Settlement
 from chikaya_routing.model import LiveModel
-from chikaya_routing.stores import After, Item
+from chikaya_routing.stores import Item
 from chikaya_routing.triage import PAGE, NotFound, Triage
 
 SETTLES = ("triage", "coordinator")
@@ -36,6 +36,7 @@ READS = ("triage", "coordinator", "agent", "operator")
 CACHED_S = 60
 MOST_PLACES = 50
 NOTE = 2_000
+POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00\|[0-9A-Za-z-]{1,80}")
 
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=NOTE)]
 
@@ -199,13 +200,11 @@ def _staff(routing: Routing) -> APIRouter:
 
     @router.get("/v1/triage")
     async def queue(_: Settles, after: str = "", limit: Annotated[int, Query(ge=1, le=200)] = PAGE) -> dict[str, Any]:
-        """Complaints that wait for a person, longest first; `next` is the `after` of the next page."""
+        """Complaints that wait for a person, longest first; `next` is the `after` of the next page. `more` says that
+        there are more than `count`."""
         items, following = await triage.queue(read_after(after), limit)
-        return {
-            "count": await triage.count(),
-            "items": [shown.summary(item) for item in items],
-            "next": write_after(following) if following else None,
-        }
+        count, more = await triage.count()
+        return {"count": count, "more": more, "items": [shown.summary(item) for item in items], "next": following}
 
     @router.get("/v1/triage/{complaint_id}")
     async def item(complaint_id: str, _: Settles) -> Any:
@@ -239,25 +238,12 @@ def _staff(routing: Routing) -> APIRouter:
     return router
 
 
-def write_after(after: After) -> str:
-    """Where a page begins, as it stands in an address."""
-    at, id_ = after
-    return f"{at.isoformat()}~{id_}"
-
-
-def read_after(written: str) -> After | None:
-    """The same, read; None for the first page.
+def read_after(written: str) -> str | None:
+    """Where a page begins, as `next` of the one before said it; None for the first page.
 
     Raises:
-        Problem: 422, it is nothing that `write_after` gave.
+        Problem: 422, it was never given as `next`.
     """
-    if not written:
-        return None
-    at, _, id_ = written.partition("~")
-    try:
-        received_at = datetime.fromisoformat(at)
-    except ValueError:
-        received_at = None
-    if received_at is None or received_at.tzinfo is None:
+    if written and not POSITION.fullmatch(written):
         raise Problem(422, "Données invalides · معطيات غير صالحة", errors=[field_error("value_error", "after")])
-    return received_at, id_
+    return written or None

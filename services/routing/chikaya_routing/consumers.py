@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,26 +40,22 @@ class Handlers:
     async def submitted(self, batch: Sequence[Event[Any]]) -> None:
         """Classifies what is new, in one batch; what is known is published again as it was decided."""
         events: dict[str, Event[Any]] = {event.data.complaint_id: event for event in batch}
-        known, early = await self._complaints.known(events)
+        known = await self._complaints.known(events)
         new = [event for complaint_id, event in events.items() if complaint_id not in known]
         if new:
             judgements = await asyncio.to_thread(self._classifier().judge, [_submission(event.data) for event in new])
             at = self._clock()
             decided = [
-                (self._first(event, judgement, early.get(event.data.complaint_id, ()), at), asdict(judgement))
-                for event, judgement in zip(new, judgements, strict=True)
+                (self._first(event, judgement, at), judgement) for event, judgement in zip(new, judgements, strict=True)
             ]
-            taken = await self._complaints.add(decided)
-            known |= {complaint.id: complaint for complaint, _ in decided if complaint.id not in taken}
-            known |= (await self._complaints.known(taken)).complaints if taken else {}
+            known |= {complaint.id: complaint for complaint, _ in decided}
+            if present := await self._complaints.add(decided):
+                known |= await self._complaints.known(present)
         await self._publish([(known[complaint_id], 1) for complaint_id in events])
 
-    def _first(
-        self, event: Event[ComplaintSubmitted], judgement: Judgement, early: tuple[Supplement, ...], at: datetime
-    ) -> Complaint:
+    def _first(self, event: Event[ComplaintSubmitted], judgement: Judgement, at: datetime) -> Complaint:
         decision = routing.first(event.data, judgement, self._catalogue(), at)
-        complaint = Complaint(event.data, supplements=early)
-        return routing.with_decision(complaint, decision, event.id, event.traceparent, release_at=at)
+        return routing.with_decision(Complaint(event.data), decision, event.id, event.traceparent, release_at=at)
 
     async def lifecycle(self, batch: Sequence[Event[Any]]) -> None:
         """Decides transfers again; takes withdrawn complaints off the queue, puts answered ones back."""
@@ -69,29 +65,37 @@ class Handlers:
             await self._complaints.answered([(one.data.complaint_id, one.id, one.data.at) for one in answered])
         if withdrawn:
             await self._complaints.withdraw(withdrawn)
-        for event in batch:
-            if isinstance(event.data, CaseTransferRequested):
-                await self._transfer(event)
+        if transfers := [event for event in batch if isinstance(event.data, CaseTransferRequested)]:
+            await self._transferred(transfers)
 
-    async def _transfer(self, event: Event[CaseTransferRequested]) -> None:
-        asked = event.data
+    async def _transferred(self, batch: Sequence[Event[CaseTransferRequested]]) -> None:
+        """Decides complaints that were given back, together; who loses a race reads anew and decides again."""
         while True:
-            complaint = (await self._complaints.known([asked.complaint_id])).complaints.get(asked.complaint_id)
-            if complaint is None:
-                raise UnknownComplaint(asked.complaint_id)
-            if number := complaint.decided_for(event.id):
+            before = await self._complaints.known({event.data.complaint_id for event in batch})
+            after = dict(before)
+            for event in batch:
+                complaint_id = event.data.complaint_id
+                if complaint_id not in after:
+                    raise UnknownComplaint(complaint_id)
+                after[complaint_id] = self._given_back(after[complaint_id], event)
+            decided = [(one, len(before[id_].decisions)) for id_, one in after.items() if one is not before[id_]]
+            if not decided or await self._complaints.replace(decided):
                 break
-            if complaint.withdrawn:
-                return
-            at = self._clock()
-            decision = routing.after_transfer(complaint, asked, self._catalogue(), at)
-            decided = routing.with_decision(
-                replace(complaint, proposed=asked.proposed), decision, event.id, event.traceparent, release_at=at
-            )
-            if await self._complaints.replace(decided, len(complaint.decisions)):
-                complaint, number = decided, decision.decision
-                break
-        await self._publish([(complaint, number)])
+        first: dict[str, int] = {}
+        for event in batch:
+            number = after[event.data.complaint_id].decided_for(event.id)
+            if number:
+                first.setdefault(event.data.complaint_id, number)
+        await self._publish([(after[complaint_id], number) for complaint_id, number in first.items()])
+
+    def _given_back(self, complaint: Complaint, event: Event[CaseTransferRequested]) -> Complaint:
+        """`complaint` with what follows; the same one for a repeat, and where the citizen has withdrawn."""
+        if complaint.withdrawn or complaint.decided_for(event.id):
+            return complaint
+        at = self._clock()
+        decision = routing.after_transfer(complaint, event.data, self._catalogue(), at)
+        proposed = replace(complaint, proposed=event.data.proposed)
+        return routing.with_decision(proposed, decision, event.id, event.traceparent, release_at=at)
 
     async def supplements(self, batch: Sequence[Event[Any]]) -> None:
         """Keeps what citizens add, for the triage officer and for the dossier."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from chikaya_routing import shown
-from chikaya_routing.api import SETTLES, Routing, ToSettle, read_after, write_after
+from chikaya_routing.api import SETTLES, Routing, ToSettle, read_after
 from chikaya_routing.domain.catalogue import Edition
 from chikaya_routing.domain.routing import QUESTIONS, REASONS, NotAllowed
 from chikaya_routing.stores import Item
@@ -62,13 +62,15 @@ def _router(routing: Routing) -> APIRouter:
         """The queue; `settled` is the complaint that was settled just now."""
         items, following = await triage.queue(read_after(after))
         resting = [(item, left) for item in await triage.resting() if (left := triage.seconds_left(item))]
+        count, more = await triage.count()
         context = {
             "person": person,
             "items": [shown.summary(item) for item in items],
-            "count": await triage.count(),
+            "count": count,
+            "more": more,
             "resting": [shown.detail(item, routing.names()) | {"seconds_left": left} for item, left in resting],
             "settled": settled,
-            "next": write_after(following) if following else "",
+            "next": following,
             "first": not after,
         }
         return pages.render(request, "queue.html", context)

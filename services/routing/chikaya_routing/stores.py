@@ -2,20 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
+from chikaya_routing.domain.judgement import Judgement
 from chikaya_routing.domain.routing import Complaint, Status, Supplement
 
-After = tuple[datetime, str]
-"""Where a page of the queue begins: after the complaint received then, with that id."""
 
-
-class Known(NamedTuple):
-    """What is kept of some complaints: those decided, and what came before the submission of others."""
-
-    complaints: dict[str, Complaint]
-    early: dict[str, tuple[Supplement, ...]]
+def order(received_at: datetime, complaint_id: str) -> str:
+    """Where a complaint stands in the queue, by its receipt; sorts as text."""
+    return f"{received_at.astimezone(UTC).isoformat(timespec='milliseconds')}|{complaint_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +32,23 @@ class Item:
 class Complaints(Protocol):
     """Complaints and their decisions. Whatever is written is acknowledged by the server before a call returns."""
 
-    async def known(self, ids: Iterable[str]) -> Known:
-        """What is kept of these, in one query."""
+    async def known(self, ids: Iterable[str]) -> dict[str, Complaint]:
+        """Those of these complaints that are decided."""
 
-    async def add(self, decided: Sequence[tuple[Complaint, Mapping[str, Any]]]) -> set[str]:
-        """Keeps new complaints with their judgements, in one bulk; gives the ids of those decided by another
-        meanwhile."""
+    async def add(self, decided: Sequence[tuple[Complaint, Judgement]]) -> set[str]:
+        """Keeps new complaints with their judgements, in one bulk; gives the ids of those of which something was kept
+        already, a decision by another or what came before the submission: `known` says what they are now."""
 
-    async def replace(self, complaint: Complaint, known_decisions: int) -> bool:
-        """Keeps a further decision that is published at once; false when another has decided since it was read."""
+    async def replace(self, decided: Sequence[tuple[Complaint, int]]) -> bool:
+        """Keeps further decisions that are published at once, in one bulk, each unless the complaint has another number
+        of decisions than that; false when some were not kept."""
 
     async def supplement(self, added: Sequence[tuple[str, Supplement]]) -> None:
         """Keeps what citizens added, each once, in one bulk; before the submission too."""
 
     async def answered(self, answers: Sequence[tuple[str, str, datetime]]) -> None:
-        """Puts complaints that wait for the citizen back into triage; (complaint, event, when), each event once."""
+        """Puts complaints that wait for the citizen back into triage; (complaint, event, when), each event once. An
+        answer proves that its question is published, so that nothing rests any more."""
 
     async def withdraw(self, ids: Sequence[str]) -> None:
         """Takes complaints off the queue for good; before the submission too."""
@@ -63,11 +61,11 @@ class Complaints(Protocol):
 
     # -- triage
 
-    async def page(self, status: Status, after: After | None, limit: int) -> list[Item]:
-        """The oldest of those with this status, from their index."""
+    async def page(self, after: str | None, size: int) -> list[Item]:
+        """The queue from behind an `order`, the longest waiting first."""
 
-    async def count(self, status: Status) -> int:
-        """How many have this status."""
+    async def count(self, most: int) -> int:
+        """How many are in the queue, counted up to `most`."""
 
     async def resting(self, now: datetime) -> list[Item]:
         """Those with a decision that is not published yet, next due first."""

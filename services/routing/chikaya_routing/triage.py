@@ -15,9 +15,11 @@ from chikaya_servicekit.telemetry import traceparent
 from chikaya_routing.domain import routing
 from chikaya_routing.domain.catalogue import Rows
 from chikaya_routing.domain.routing import OPEN, UNDO_MARGIN, NotAllowed, Settlement
-from chikaya_routing.stores import After, Complaints, Item
+from chikaya_routing.stores import Complaints, Item, order
 
 PAGE = 25
+MOST_COUNTED = 1_000
+"""A longer queue is said to be longer: counting it all would take time with its length."""
 
 
 class NotFound(LookupError):
@@ -38,17 +40,18 @@ class Triage:
         self._complaints, self._catalogue, self._clock = complaints, catalogue, clock
         self._undo, self._lease = undo, lease
 
-    async def queue(self, after: After | None, limit: int = PAGE) -> tuple[list[Item], After | None]:
-        """The complaints that have waited longest, and where the next page begins."""
-        found = await self._complaints.page("triage", after, limit + 1)
+    async def queue(self, after: str | None, limit: int = PAGE) -> tuple[list[Item], str | None]:
+        """The complaints that have waited longest, and where the next page begins (`stores.order`)."""
+        found = await self._complaints.page(after, limit + 1)
         if len(found) <= limit:
             return found, None
         last = found[limit - 1].complaint
-        return found[:limit], (last.submission.received_at, last.id)
+        return found[:limit], order(last.submission.received_at, last.id)
 
-    async def count(self) -> int:
-        """How many complaints wait for a person."""
-        return await self._complaints.count("triage")
+    async def count(self) -> tuple[int, bool]:
+        """How many complaints wait for a person, and whether there are more than were counted."""
+        counted = await self._complaints.count(MOST_COUNTED + 1)
+        return min(counted, MOST_COUNTED), counted > MOST_COUNTED
 
     async def resting(self) -> list[Item]:
         """Settlements that are not published yet."""

@@ -1,11 +1,15 @@
 """Routing's store on MongoDB: complaints with their decisions, the triage queue, the catalogue.
 
-A complaint is one document: submission, judgement, supplements and decisions. `status`, `received_at` and `_id` index
-the queue, `release_at` the decisions that rest. Every change is conditional on the number of decisions it was made on.
-What comes before the submission (a supplement, a withdrawal) waits in a document without one. The catalogue is one
-document too, so that an import takes effect whole.
+A complaint is one document: submission, judgement, supplements and decisions. Messages and the judgement are kept as
+their JSON text: no query looks into them, and the database reads and writes a text many times faster than its fields.
+`queue` is where the complaint stands among those that wait for a person, or among the decisions that rest; a complaint
+that does neither has none. Every change is conditional on the number of decisions it was made on. What comes before the
+submission (a supplement, a withdrawal) waits in a document without one. The catalogue is one document too, so that an
+import takes effect whole.
 """
 
+import asyncio
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +17,10 @@ from typing import Any
 from chikaya_contracts.messages import ALL
 from chikaya_contracts.messages.catalogue import AdministrationListed
 from chikaya_contracts.messages.intake import ComplaintSubmitted
+from chikaya_servicekit import paging
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, InsertOne, UpdateOne
+from pydantic import TypeAdapter
+from pymongo import ASCENDING, InsertOne, UpdateMany, UpdateOne
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -24,8 +30,9 @@ from pymongo.errors import (
 )
 
 from chikaya_routing.domain.catalogue import Edition
-from chikaya_routing.domain.routing import OPEN, Complaint, Recorded, Status, Supplement, status
-from chikaya_routing.stores import After, Item, Known
+from chikaya_routing.domain.judgement import Judgement
+from chikaya_routing.domain.routing import OPEN, Complaint, Recorded, Supplement, status
+from chikaya_routing.stores import Item, order
 
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError)
 """What means that Mongo is away."""
@@ -34,7 +41,13 @@ DUPLICATE_KEY = 11000
 AWAY_AFTER_MS = 3_000
 ANSWER_WITHIN_MS = 20_000
 RELEASED_AT_ONCE = 200
+IDS_AT_ONCE = 100
+"""In one `$in`: more take more than their share of the local server's time."""
+WAITING, RESTING = "triage", "resting"
+"""The lists of complaints that wait for a person, and of those with a decision that rests."""
 CATALOGUE = {"_id": "catalogue"}
+Document = dict[str, Any]
+_JUDGEMENT = TypeAdapter(Judgement)
 
 
 class MongoStore:
@@ -63,46 +76,42 @@ class MongoStore:
 
     async def create_indexes(self) -> None:
         """Safe to repeat."""
-        await self._complaints.create_index(
-            [("status", ASCENDING), ("received_at", ASCENDING), ("_id", ASCENDING)], name="queue"
-        )
-        await self._complaints.create_index("release_at", name="release_at", sparse=True)
+        await self._complaints.create_index("queue", name="queue_key", sparse=True)
         await self._complaints.create_index("reference", name="reference", sparse=True)
 
     async def close(self) -> None:
         """Ends the connections."""
         self._client.close()
 
-    async def known(self, ids: Iterable[str]) -> Known:
-        found = Known({}, {})
-        async for document in self._complaints.find({"_id": {"$in": list(ids)}}, {"judgement": False}):
-            if "submission" in document:
-                found.complaints[document["_id"]] = _complaint(document)
-            else:
-                found.early[document["_id"]] = _supplements(document)
-        return found
+    async def known(self, ids: Iterable[str]) -> dict[str, Complaint]:
+        found = await self._by_id(ids, {"judgement": False})
+        return {document["_id"]: _complaint(document) for document in found if "submission" in document}
 
-    async def add(self, decided: Sequence[tuple[Complaint, Mapping[str, Any]]]) -> set[str]:
+    async def _by_id(self, ids: Iterable[str], fields: Mapping[str, bool]) -> list[Document]:
+        found = await asyncio.gather(
+            *(self._complaints.find({"_id": {"$in": chunk}}, fields).to_list(None) for chunk in _chunks(ids))
+        )
+        return [document for some in found for document in some]
+
+    async def add(self, decided: Sequence[tuple[Complaint, Judgement]]) -> set[str]:
         if not decided:
             return set()
-        documents = {complaint.id: _document(complaint) | {"judgement": why} for complaint, why in decided}
+        documents = {complaint.id: _document(complaint, why) for complaint, why in decided}
         present = await self._insert([{"_id": id_, **content} for id_, content in documents.items()])
-        taken = set()
-        for id_ in present:
-            # It is there: as what came before the submission, which is to be kept, or decided by another instance.
-            mine = await self._complaints.update_one(
-                {"_id": id_, "submission": {"$exists": False}}, {"$set": documents[id_]}
+        if present:
+            absent = {"submission": {"$exists": False}}
+            withdrawn = {"_id": {"$in": present}, "withdrawn": True, "status": {"$in": OPEN}}
+            await self._complaints.bulk_write(
+                [
+                    *(UpdateOne({"_id": id_, **absent}, {"$set": documents[id_]}) for id_ in present),
+                    # What came before may be a withdrawal: it writes its mark first, and this looks for it last.
+                    UpdateMany(withdrawn, {"$set": {"status": "withdrawn"}, "$unset": {"queue": ""}}),
+                ],
+                ordered=True,
             )
-            if not mine.matched_count:
-                taken.add(id_)
-        if early := [id_ for id_ in present if id_ not in taken]:
-            # What came before may be a withdrawal: it writes its mark first, and this looks for it last.
-            await self._complaints.update_many(
-                {"_id": {"$in": early}, "withdrawn": True, "status": {"$in": OPEN}}, {"$set": {"status": "withdrawn"}}
-            )
-        return taken
+        return set(present)
 
-    async def _insert(self, documents: Sequence[dict[str, Any]]) -> list[str]:
+    async def _insert(self, documents: Sequence[Document]) -> list[str]:
         """Inserts what is not there; gives the ids of what is."""
         try:
             await self._complaints.bulk_write([InsertOne(document) for document in documents], ordered=False)
@@ -113,12 +122,13 @@ class MongoStore:
             return [documents[one["index"]]["_id"] for one in failures]
         return []
 
-    async def replace(self, complaint: Complaint, known_decisions: int) -> bool:
-        result = await self._complaints.update_one(
-            {"_id": complaint.id, "count": known_decisions},
-            {"$set": _decided(complaint), "$unset": {"claim": "", "answered_at": ""}},
+    async def replace(self, decided: Sequence[tuple[Complaint, int]]) -> bool:
+        ended = {"claim": "", "answered_at": ""}
+        result = await self._complaints.bulk_write(
+            [UpdateOne({"_id": one.id, "count": known}, _change(one, unset=ended)) for one, known in decided],
+            ordered=False,
         )
-        return bool(result.matched_count)
+        return bool(result.matched_count == len(decided))
 
     async def supplement(self, added: Sequence[tuple[str, Supplement]]) -> None:
         await self._make([complaint_id for complaint_id, _ in added])
@@ -133,61 +143,86 @@ class MongoStore:
 
     async def _make(self, ids: Sequence[str]) -> None:
         """Sees to it that there is a document for each id."""
-        present = {row["_id"] async for row in self._complaints.find({"_id": {"$in": list(ids)}}, {"_id": True})}
+        present = {row["_id"] for row in await self._by_id(ids, {"_id": True})}
         if missing := sorted(set(ids) - present):
             await self._insert([{"_id": id_} for id_ in missing])
 
     async def answered(self, answers: Sequence[tuple[str, str, datetime]]) -> None:
+        received = await self._by_id([complaint_id for complaint_id, *_ in answers], {"received_at": True})
+        queue = {row["_id"]: _waiting(row["received_at"], row["_id"]) for row in received if "received_at" in row}
         writes = [
             UpdateOne(
                 {"_id": complaint_id, "status": "waiting", "answers": {"$ne": event}},
-                {"$set": {"status": "triage", "answered_at": at}, "$push": {"answers": event}},
+                {
+                    "$set": {"status": "triage", "answered_at": at, "queue": queue[complaint_id]},
+                    "$push": {"answers": event},
+                    "$unset": {"release_at": ""},
+                },
             )
             for complaint_id, event, at in answers
+            if complaint_id in queue
         ]
-        await self._complaints.bulk_write(writes, ordered=True)
+        if writes:
+            await self._complaints.bulk_write(writes, ordered=True)
 
     async def withdraw(self, ids: Sequence[str]) -> None:
         await self._make(ids)
-        found = {"_id": {"$in": list(ids)}}
-        await self._complaints.update_many(found, {"$set": {"withdrawn": True}})
-        await self._complaints.update_many(
-            {**found, "status": {"$in": OPEN}}, {"$set": {"status": "withdrawn"}, "$unset": {"claim": ""}}
+        steps: list[tuple[Document, Document]] = [
+            ({}, {"$set": {"withdrawn": True}}),
+            ({"status": {"$in": OPEN}}, {"$set": {"status": "withdrawn"}, "$unset": {"claim": ""}}),
+            # What rests stays among what rests: who releases it takes it back.
+            ({"status": "withdrawn", "release_at": {"$exists": False}}, {"$unset": {"queue": ""}}),
+        ]
+        await self._complaints.bulk_write(
+            [
+                UpdateMany({"_id": {"$in": chunk}, **wanted}, change)
+                for chunk in _chunks(ids)
+                for wanted, change in steps
+            ],
+            ordered=True,
         )
 
     async def due(self, now: datetime) -> list[Complaint]:
-        found = self._complaints.find({"release_at": {"$lte": now}}).sort("release_at", ASCENDING)
-        return [_complaint(document) async for document in found.limit(RELEASED_AT_ONCE)]
+        return [_complaint(document) for document in await self._resting("", f"{_time(now)}~")]
 
     async def released(self, complaints: Sequence[Complaint]) -> None:
         await self._complaints.bulk_write(
             [
-                UpdateOne({"_id": one.id, "count": len(one.decisions)}, {"$unset": {"release_at": ""}})
+                UpdateOne(
+                    {"_id": one.id, "count": len(one.decisions), "queue": _rests(one.decisions[-1].release_at, one.id)},
+                    {"$unset": {"queue": "", "release_at": ""}},
+                )
                 for one in complaints
             ],
             ordered=False,
         )
 
-    async def page(self, status: Status, after: After | None, limit: int) -> list[Item]:
-        wanted: dict[str, Any] = {"status": status}
-        if after:
-            at, id_ = after
-            # Not a top-level $or, for which the local server reads the whole collection.
-            wanted |= {"received_at": {"$gte": at}, "$nor": [{"received_at": at, "_id": {"$lte": id_}}]}
-        found = self._complaints.find(wanted).sort([("received_at", ASCENDING), ("_id", ASCENDING)]).limit(limit)
-        return [_item(document) async for document in found]
-
-    async def count(self, status: Status) -> int:
-        return int(await self._complaints.count_documents({"status": status}))
-
     async def resting(self, now: datetime) -> list[Item]:
-        found = self._complaints.find({"release_at": {"$gt": now}}).sort("release_at", ASCENDING)
-        return [_item(document) async for document in found.limit(RELEASED_AT_ONCE)]
+        return [_item(document) for document in await self._resting(f"{_time(now)}~", "~")]
+
+    async def _resting(self, low: str, high: str) -> list[Document]:
+        """What rests until a time between two. A decision rests for a minute: there are few."""
+        bounds = {"$gt": f"{RESTING}|{low}", "$lt": f"{RESTING}|{high}"}
+        found = self._complaints.find({"queue": bounds}).sort("queue", ASCENDING).limit(RELEASED_AT_ONCE)
+        return list(await found.to_list(None))
+
+    async def page(self, after: str | None, size: int) -> list[Item]:
+        return [_item(document) for document in await self._queue(None).page(after, size)]
+
+    async def count(self, most: int) -> int:
+        return len(await self._queue({"queue": True}).page(None, most))
+
+    def _queue(self, fields: Mapping[str, bool] | None) -> paging.Pages:
+        async def read(low: str, high: str) -> list[Document]:
+            found = self._complaints.find({"queue": {"$gt": low, "$lt": high}}, fields)
+            return list(await found.to_list(None))
+
+        return paging.Pages("queue", WAITING, read)
 
     async def item(self, id: str) -> Item | None:
-        document = await self._complaints.find_one({"_id": id, "submission": {"$exists": True}})
-        if document is None and id.isdecimal():
-            document = await self._complaints.find_one({"reference": id})
+        # References are digits, and complaints' ids are not.
+        wanted = {"reference": id} if id.isdecimal() else {"_id": id, "submission": {"$exists": True}}
+        document = await self._complaints.find_one(wanted)
         return _item(document) if document else None
 
     async def claim(self, id: str, officer: str, now: datetime, until: datetime) -> bool:
@@ -211,14 +246,14 @@ class MongoStore:
                 "claim.by": officer,
                 "release_at": {"$exists": False},
             },
-            {"$set": {**_decided(complaint), "release_at": release_at}, "$unset": {"claim": ""}},
+            _change(complaint, unset={"claim": ""}, release_at=release_at),
         )
         return bool(result.matched_count)
 
     async def take_back(self, complaint: Complaint, known_decisions: int, resting_at: datetime) -> bool:
         result = await self._complaints.update_one(
             {"_id": complaint.id, "count": known_decisions, "release_at": {"$gt": resting_at}},
-            {"$set": _decided(complaint), "$unset": {"release_at": ""}},
+            _change(complaint, unset={"release_at": ""}),
         )
         return bool(result.matched_count)
 
@@ -254,58 +289,85 @@ def _rows(documents: Iterable[Mapping[str, Any]]) -> dict[str, AdministrationLis
     return {row["slug"]: AdministrationListed.model_validate(row) for row in documents}
 
 
-def _document(complaint: Complaint) -> dict[str, Any]:
+def _chunks(ids: Iterable[str]) -> list[list[str]]:
+    every = list(ids)
+    return [every[start : start + IDS_AT_ONCE] for start in range(0, len(every), IDS_AT_ONCE)]
+
+
+# -- documents
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds")
+
+
+def _waiting(received_at: datetime, id_: str) -> str:
+    return paging.key(WAITING, order(received_at, id_), id_)
+
+
+def _rests(release_at: datetime, id_: str) -> str:
+    return f"{RESTING}|{_time(release_at)}|{id_}"
+
+
+def _document(complaint: Complaint, why: Judgement) -> Document:
     submission = complaint.submission
-    return {
-        "submission": submission.model_dump(mode="json"),
+    document = {
+        "submission": submission.model_dump_json(exclude_none=True),
+        "judgement": _JUDGEMENT.dump_json(why).decode(),
         "received_at": submission.received_at,
         "reference": submission.reference,
         **_decided(complaint),
     }
+    if document["status"] == "triage":
+        document["queue"] = _waiting(submission.received_at, complaint.id)
+    return document
 
 
-def _decided(complaint: Complaint) -> dict[str, Any]:
+def _change(complaint: Complaint, unset: Mapping[str, str], release_at: datetime | None = None) -> Document:
+    """The update that makes a complaint's document say what has been decided, and puts it in its list."""
+    decided = _decided(complaint)
+    if release_at:
+        decided |= {"release_at": release_at, "queue": _rests(release_at, complaint.id)}
+    elif decided["status"] == "triage":
+        decided["queue"] = _waiting(complaint.submission.received_at, complaint.id)
+    else:
+        unset = {**unset, "queue": ""}
+    return {"$set": decided, "$unset": dict(unset)}
+
+
+def _decided(complaint: Complaint) -> Document:
     return {
-        "decisions": [
-            {
-                "type": one.message.TYPE,
-                "message": one.message.model_dump(mode="json"),
-                "cause": one.cause,
-                "traceparent": one.traceparent,
-                "release_at": one.release_at,
-                "officer": one.officer,
-                "note": one.note,
-            }
-            for one in complaint.decisions
-        ],
+        "decisions": [_recorded(one) for one in complaint.decisions],
         "count": len(complaint.decisions),
         "proposed": complaint.proposed,
         "status": status(complaint),
     }
 
 
+def _recorded(one: Recorded) -> Document:
+    kept = {"type": one.message.TYPE, "message": one.message.model_dump_json(exclude_none=True), "cause": one.cause}
+    more = {"traceparent": one.traceparent, "officer": one.officer, "note": one.note}
+    return {**kept, "release_at": one.release_at, **{name: value for name, value in more.items() if value is not None}}
+
+
 def _complaint(document: Mapping[str, Any]) -> Complaint:
     return Complaint(
-        submission=ComplaintSubmitted.model_validate(document["submission"]),
+        submission=ComplaintSubmitted.model_validate_json(document["submission"]),
         decisions=tuple(
             Recorded(
-                message=ALL[one["type"]].model_validate(one["message"]),  # type: ignore[arg-type]
+                message=ALL[one["type"]].model_validate_json(one["message"]),  # type: ignore[arg-type]
                 cause=one["cause"],
-                traceparent=one["traceparent"],
+                traceparent=one.get("traceparent"),
                 release_at=one["release_at"],
-                officer=one["officer"],
-                note=one["note"],
+                officer=one.get("officer"),
+                note=one.get("note"),
             )
             for one in document["decisions"]
         ),
-        supplements=_supplements(document),
+        supplements=tuple(Supplement(one["id"], one["at"], one["text"]) for one in document.get("supplements", ())),
         proposed=document["proposed"],
         withdrawn=document.get("withdrawn", False),
     )
-
-
-def _supplements(document: Mapping[str, Any]) -> tuple[Supplement, ...]:
-    return tuple(Supplement(one["id"], one["at"], one["text"]) for one in document.get("supplements", ()))
 
 
 def _item(document: Mapping[str, Any]) -> Item:
@@ -313,7 +375,7 @@ def _item(document: Mapping[str, Any]) -> Item:
     return Item(
         complaint=_complaint(document),
         status=document["status"],
-        judgement=document["judgement"],
+        judgement=json.loads(document["judgement"]),
         held_by=claim.get("by"),
         held_until=claim.get("until"),
         answered_at=document.get("answered_at"),

@@ -29,6 +29,7 @@ from chikaya_routing.domain import judgement as judged
 from chikaya_routing.domain.catalogue import Rows
 
 SOURCE = "/routing"
+DESK_INBOX = topics.INBOX.named(topics.DESK).name
 UNDO_MARGIN = timedelta(seconds=1)
 """Instances' clocks differ: an undo ends a little before the decision may be published."""
 
@@ -253,7 +254,7 @@ def _dossier(complaint: Complaint, recorded: Recorded, message: ComplaintRouted)
         by=message.by,
         note=recorded.note,
     )
-    shared = message.inbox == topics.INBOX.named(topics.DESK).name
+    shared = message.inbox == DESK_INBOX
     return Event(
         consequence_id(recorded.cause, DossierForwarded.TYPE, str(message.decision)),
         SOURCE,

@@ -1,6 +1,7 @@
 """Routing on fakes: a store in memory, a classifier that obeys the text, its pages and API with a person at hand."""
 
 import itertools
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from chikaya_routing.domain.place_search import PlaceSearch
 from chikaya_routing.domain.places import Gazetteer
 from chikaya_routing.domain.rate import Limiter
 from chikaya_routing.domain.routing import OPEN, Complaint, Status, Supplement, status
-from chikaya_routing.stores import After, Item, Known
+from chikaya_routing.stores import Item, order
 from chikaya_routing.triage import Triage
 from chikaya_servicekit import http
 from chikaya_servicekit.http import Problem
@@ -88,31 +89,26 @@ class MemoryStore:
         self.kept: dict[str, _Kept] = {}
         self.present = Edition()
 
-    async def known(self, ids: Iterable[str]) -> Known:
+    async def known(self, ids: Iterable[str]) -> dict[str, Complaint]:
         found = {id_: self.kept[id_] for id_ in ids if id_ in self.kept}
-        return Known(
-            {id_: one.whole() for id_, one in found.items() if one.complaint},
-            {id_: one.supplements for id_, one in found.items() if not one.complaint},
-        )
+        return {id_: one.whole() for id_, one in found.items() if one.complaint}
 
-    async def add(self, decided: Sequence[tuple[Complaint, Mapping[str, Any]]]) -> set[str]:
-        taken = set()
+    async def add(self, decided: Sequence[tuple[Complaint, Judgement]]) -> set[str]:
+        present = {complaint.id for complaint, _ in decided} & self.kept.keys()
         for complaint, why in decided:
             kept = self.kept.setdefault(complaint.id, _Kept())
-            if kept.complaint:
-                taken.add(complaint.id)
-                continue
-            kept.decide(replace(complaint, withdrawn=kept.withdrawn))
-            kept.judgement = why
-        return taken
+            if not kept.complaint:
+                kept.decide(replace(complaint, withdrawn=kept.withdrawn))
+                kept.judgement = json.loads(json.dumps(asdict(why)))
+        return present
 
-    async def replace(self, complaint: Complaint, known_decisions: int) -> bool:
-        kept = self.kept[complaint.id]
-        if len(kept.whole().decisions) != known_decisions:
-            return False
-        kept.decide(complaint)
-        kept.answered_at = None
-        return True
+    async def replace(self, decided: Sequence[tuple[Complaint, int]]) -> bool:
+        kept = [(self.kept[complaint.id], complaint, known) for complaint, known in decided]
+        free = [(one, complaint) for one, complaint, known in kept if len(one.whole().decisions) == known]
+        for one, complaint in free:
+            one.decide(complaint)
+            one.answered_at = None
+        return len(free) == len(decided)
 
     async def supplement(self, added: Sequence[tuple[str, Supplement]]) -> None:
         for id_, one in added:
@@ -125,6 +121,7 @@ class MemoryStore:
             kept = self.kept.get(id_)
             if kept and kept.status == "waiting" and event not in kept.answers:
                 kept.status, kept.answered_at, kept.answers = "triage", at, (*kept.answers, event)
+                kept.release_at = None
 
     async def withdraw(self, ids: Sequence[str]) -> None:
         for id_ in ids:
@@ -142,13 +139,13 @@ class MemoryStore:
             if len(self.kept[complaint.id].whole().decisions) == len(complaint.decisions):
                 self.kept[complaint.id].release_at = None
 
-    async def page(self, status: Status, after: After | None, limit: int) -> list[Item]:
-        found = [one.item() for one in self.kept.values() if one.status == status]
-        keyed = sorted(((one.complaint.submission.received_at, one.complaint.id), one) for one in found)
-        return [one for key, one in keyed if after is None or key > after][:limit]
+    async def page(self, after: str | None, size: int) -> list[Item]:
+        waiting = [one.item() for one in self.kept.values() if one.status == "triage"]
+        keyed = sorted((order(one.complaint.submission.received_at, one.complaint.id), one) for one in waiting)
+        return [one for at, one in keyed if at > (after or "")][:size]
 
-    async def count(self, status: Status) -> int:
-        return sum(one.status == status for one in self.kept.values())
+    async def count(self, most: int) -> int:
+        return len(await self.page(None, most))
 
     async def resting(self, now: datetime) -> list[Item]:
         return [one.item() for one in self.kept.values() if one.release_at and one.release_at > now]

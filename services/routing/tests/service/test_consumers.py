@@ -134,6 +134,46 @@ async def test_a_first_transfer_is_believed_and_a_second_one_goes_to_a_person(pa
     assert (item.status, item.complaint.proposed, item.complaint.holders) == ("triage", "habous", ("cnss", "onee"))
 
 
+async def test_transfers_of_a_batch_are_decided_in_their_order_and_said_after_their_dossiers(parts: Any) -> None:
+    first, second = await parts.submit("routed cnss", "routed cnss")
+    parts.publisher.events.clear()
+    at = parts.clock()
+    batch = [gives_back(first, at, "onee"), gives_back(second, at, "habous"), gives_back(first, at, "habous")]
+    await parts.handlers.lifecycle(batch)
+    said = parts.said()
+    assert said == [
+        (ONEE, "forwarded"),
+        (DESK, "forwarded"),
+        (ROUTED, "routed"),
+        (ROUTED, "triaged"),
+        (ROUTED, "routed"),
+    ]
+    assert [one.data.decision for one in parts.publisher.events[2:]] == [2, 3, 2]
+    once = {one.id for one in parts.publisher.events}
+    await parts.handlers.lifecycle(batch)
+    assert {one.id for one in parts.publisher.events} == once
+
+
+async def test_who_loses_a_race_decides_a_transfer_on_what_has_become_of_the_complaint(parts: Any, make: Any) -> None:
+    first, second = await parts.submit("routed cnss", "routed cnss")
+    other = make.Parts(store=parts.store, publisher=parts.publisher)
+    ours, theirs = gives_back(first, parts.clock(), "onee"), gives_back(first, parts.clock(), "habous")
+    race = parts.store.known
+
+    async def late(ids: Any) -> Any:
+        found = await race(ids)
+        parts.store.known = race
+        await other.handlers.lifecycle([theirs])
+        return found
+
+    parts.store.known = late
+    await parts.handlers.lifecycle([ours, gives_back(second, parts.clock(), "onee")])
+    kept = await parts.store.known([first.data.complaint_id, second.data.complaint_id])
+    assert [one.cause for one in kept[first.data.complaint_id].decisions][1:] == [theirs.id, ours.id]
+    assert kept[first.data.complaint_id].decisions[-1].message.reason == "transfer"
+    assert len(kept[second.data.complaint_id].decisions) == 2
+
+
 @pytest.mark.parametrize("proposed", [None, "gone", "cnss"])
 async def test_a_transfer_to_nobody_or_to_who_had_it_goes_to_a_person(parts: Any, proposed: str | None) -> None:
     (event,) = await parts.submit("routed cnss")
@@ -189,7 +229,7 @@ async def test_an_answer_brings_a_complaint_back_once(parts: Any) -> None:
     await parts.triage.settle(id_, "salma", Settlement("ask", question="place"))
     parts.clock.pass_(61)
     await parts.handlers.release()
-    assert await parts.triage.count() == 0
+    assert await parts.triage.count() == (0, False)
     answer = happened(CaseQuestionAnswered, event, parts.clock(), text_id="t1", answer_due=parts.clock())
     await parts.handlers.lifecycle([answer])
     await parts.handlers.supplements([added(event, "À Rabat.", parts.clock())])

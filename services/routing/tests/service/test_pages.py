@@ -34,6 +34,16 @@ async def test_the_queue_has_pages_and_its_count(parts: Any) -> None:
         assert "Revenir au début" in second
 
 
+async def test_a_long_queue_is_not_counted_to_its_end(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chikaya_routing.triage.MOST_COUNTED", 3)
+    await parts.submit(*["triage unsure"] * 4)
+    async with parts.client(SALMA, html=True) as http:
+        assert "Plus de 3 en attente" in (await http.get("/triage")).text
+    async with parts.client(SALMA) as http:
+        found = (await http.get("/v1/triage")).json()
+        assert (found["count"], found["more"]) == (3, True)
+
+
 async def test_an_item_shows_what_weighed_and_escapes_what_was_written(parts: Any) -> None:
     (event,) = await parts.submit(TEXT, place={"text": "Rabat"})
     async with parts.client(SALMA, html=True) as http:
@@ -126,7 +136,7 @@ async def test_the_wish_of_who_gave_it_back_is_shown(parts: Any, make: Any) -> N
     triaged = ComplaintTriaged.model_validate({**about, "reason": "transfer"})
     given_back = with_decision(kept.whole(), triaged, "c2", None, make.NOON)
     object.__setattr__(given_back, "proposed", "habous")
-    await parts.store.replace(given_back, 1)
+    await parts.store.replace([(given_back, 1)])
     async with parts.client(SALMA, html=True) as http:
         html = (await http.get(f"/triage/{event.data.complaint_id}")).text
     assert "Office cnss ne s&#39;estime pas compétente." in html
