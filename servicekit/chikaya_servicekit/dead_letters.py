@@ -20,6 +20,8 @@ PREFIX = "dl_"
 REPLAYED_FROM, REPLAYED_TIMESTAMP = "replayed_from", "replayed_timestamp"
 UNDECODABLE = "undecodable"
 """What the reason of a record begins with that no reader could read, whatever came before it."""
+TOO_LARGE = "too large to be copied"
+"""What the reason of a letter says that has only the beginning of its record, and cannot be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,16 @@ class DeadLetter:
     def order(self) -> tuple[int, int]:
         """Sorts the letters of a key as their records first came."""
         return self.position, self.offset
+
+    @property
+    def returned(self) -> bool:
+        """Whether it is the replay of an earlier letter that failed again, or had to wait again."""
+        return self.position != self.offset
+
+    @property
+    def cut(self) -> bool:
+        """Whether its bytes are not here, but where it came from."""
+        return TOO_LARGE in self.reason
 
     @property
     def blocks(self) -> bool:
@@ -277,7 +289,7 @@ class Ledger:
             queue = self._queues.setdefault((letter.consumer, letter.original_topic, letter.key), [])
             insort(queue, letter, key=lambda one: one.order)
         # Of a replay that came back the mark may be missing: the command died in between.
-        if letter.position != letter.offset and before is not None and (earlier := self._letters.get(before[1])):
+        if letter.returned and before is not None and (earlier := self._letters.get(before[1])):
             same = (earlier.position, earlier.consumer, earlier.key) == (letter.position, letter.consumer, letter.key)
             if same and earlier is not letter:
                 self.returned(earlier.offset)
