@@ -15,6 +15,7 @@ from .adapters.smtp import Mailer
 from .consumers import Handlers
 from .domain.notices import Notice
 from .domain.wording import Name, Wording
+from .names import Names
 from .outcomes import Outcomes
 from .sending import Sender
 from .settings import Settings
@@ -25,7 +26,8 @@ def build(settings: Settings) -> Process:
     process = Process(settings, title="Notification", transient=mongo.TRANSIENT)
     database = mongo.MongoNotification(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     wording = Wording(settings.portal_url)
-    outcomes = Outcomes(database.notices, process.publisher, process.clock)
+    outcomes = Outcomes(database.notices, process.publisher, process.clock, mongo.TRANSIENT)
+    names = Names(database.administrations, process.clock)
     mailer = Mailer(
         settings.smtp_host,
         settings.smtp_port,
@@ -44,19 +46,16 @@ def build(settings: Settings) -> Process:
         await gateway.send(notice.id, address, wording.sms(notice, language, name))
 
     lease = timedelta(seconds=settings.claim_s)
-    common = (database.notices, database.administrations, outcomes, process.clock)
+    common = (database.notices, names, outcomes, process.clock)
     emails = Sender("email", by_email, *common, settings.mails_at_once, lease, mongo.TRANSIENT)
     messages = Sender("sms", by_sms, *common, settings.sms_at_once, lease, mongo.TRANSIENT)
 
-    def wake() -> None:
-        emails.wake()
-        messages.wake()
-
-    handlers = Handlers(database.notices, database.administrations, outcomes, wake)
+    handlers = Handlers(
+        database.notices, database.administrations, outcomes, process.clock, {"email": emails, "sms": messages}
+    )
     process.need("mongo", database.ping)
     process.setup(database.create_indexes)
-    process.consume(Consumer("contacts", [topics.SUBMITTED], handlers.submitted))
-    process.consume(Consumer("notices", [topics.LIFECYCLE], handlers.happened))
+    process.consume(Consumer("notices", [topics.SUBMITTED, topics.LIFECYCLE], handlers.happened))
     process.consume(Consumer("catalogue", [topics.CATALOGUE], handlers.listed))
     process.background(emails.run)
     process.background(messages.run)

@@ -2,7 +2,6 @@
 on a fake."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,53 +9,53 @@ from .domain.matrix import Means
 from .domain.notices import Contact, Notice, Told
 from .domain.wording import Name
 
-NOTHING_TOLD = Told()
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of one complaint. The contact and the history come from different topics, in any order."""
-
-    contact: Contact | None = None
-    told: Told = NOTHING_TOLD
-
 
 class Notices(Protocol):
-    """Contacts, what they have been told, and every notice with what has become of it."""
-
-    async def known(self, complaint_ids: Collection[str]) -> dict[str, Known]:
-        """What is known of these complaints; nothing for those of which nothing is."""
+    """Contacts, and every notice with what has become of it. What histories have said is read from the notices."""
 
     async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
-        """Keeps contacts by complaint id."""
+        """Keeps contacts by complaint id; those that are kept already stay as they are."""
+
+    async def contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
+        """The contacts of these complaints; nothing for those of which none has come."""
+
+    async def told(self, before: Mapping[str, int]) -> dict[str, Told]:
+        """What histories had said before an event: `before` has its sequence by complaint id. Nothing for those that
+        had said nothing."""
 
     async def remember(self, told: Mapping[str, Told]) -> None:
-        """Keeps what histories have said, by complaint id."""
+        """Keeps, by complaint id, what an event has changed that leads to no notice."""
 
-    async def add(self, notices: Sequence[Notice]) -> None:
-        """Keeps notices; those that are kept already stay as they are."""
+    async def add(self, notices: Sequence[Notice]) -> set[str]:
+        """Keeps notices; those that are kept already stay as they are. Gives the ids of the new ones. The outcomes of
+        those that have ended have been published."""
 
     async def waiting(self, complaint_ids: Collection[str]) -> list[Notice]:
-        """These complaints' notices that wait for their contact."""
+        """These complaints' notices that wait for their contact. Cheap while nothing waits at all."""
 
     async def address(self, notices: Sequence[Notice]) -> None:
-        """The contact of these has come; those that wait no longer stay as they are."""
+        """The contact of these has come; those that wait no longer stay as they are. The outcomes of those that have
+        ended have been published."""
 
     async def due(self, by: Means, now: datetime, at_most: int) -> list[str]:
         """Ids of notices to be sent now, oldest first. To look is dear while many are due: look for many at a time."""
 
-    async def claim(self, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
+    async def claim(self, by: Means, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
         """Those of these notices that are due still, now this caller's: nobody else is given them before `now + lease`,
         their new `due`."""
-
-    async def end_try(self, notice: Notice) -> bool:
-        """Keeps what a try has led to; false, and nothing kept, when the notice has had its end already."""
 
     async def release(self, notices: Sequence[Notice], due: datetime) -> None:
         """Gives claimed notices back, untried; those whose claim has ended meanwhile stay as they are."""
 
-    async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:
-        """Notices that have ended and whose outcome has not been published."""
+    async def end_tries(self, notices: Sequence[Notice], published: bool) -> None:
+        """Keeps what tries have led to; a notice that has had its end already stays as it is.
+
+        Args:
+            published: whether the outcomes of those that have ended have been published.
+        """
+
+    async def unpublished(self, at_most: int) -> list[Notice]:
+        """Notices that have ended and whose outcome has not been published, oldest first."""
 
     async def published(self, ids: Sequence[str]) -> None:
         """The outcomes of these have been published."""

@@ -1,7 +1,8 @@
 """Lifecycle events, contacts and notices for notification's tests; its stores in memory and on a real server."""
 
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from chikaya_notification.adapters.mongo import MongoNotification
 from chikaya_notification.domain.notices import Contact, Notice, Told
 from chikaya_notification.domain.wording import Name
 from chikaya_notification.outcomes import Outcomes
-from chikaya_notification.stores import Administrations, Known, Notices
+from chikaya_notification.stores import Administrations, Notices
 from chikaya_servicekit.faults import DependencyDown
 from chikaya_servicekit.testing import RecordingPublisher
 from pymongo import MongoClient
@@ -89,89 +90,97 @@ class MemoryNotices:
     """`stores.Notices` in memory. `away` makes every call fail, as a database that cannot be reached does."""
 
     def __init__(self) -> None:
-        self.cases: dict[str, Known] = {}
+        self.addresses: dict[str, Contact] = {}
+        self.remembered: dict[str, Told] = {}
         self.notices: dict[str, Notice] = {}
         self.unsaid: set[str] = set()
         self.away = False
+        self.asked: Counter[str] = Counter()
 
-    def _reach(self) -> None:
+    def _reach(self, call: str, about: Sized) -> None:
+        self.asked[call] += bool(about)
         if self.away:
             raise DependencyDown("away")
 
-    async def known(self, complaint_ids: Collection[str]) -> dict[str, Known]:
-        self._reach()
-        return {id: self.cases[id] for id in complaint_ids if id in self.cases}
-
     async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
-        self._reach()
-        for id, contact in contacts.items():
-            self.cases[id] = replace(self.cases.get(id, Known()), contact=contact)
+        self._reach("keep_contacts", contacts)
+        self.addresses = {**contacts, **self.addresses}
+
+    async def contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
+        self._reach("contacts", complaint_ids)
+        return {id: self.addresses[id] for id in complaint_ids if id in self.addresses}
+
+    async def told(self, before: Mapping[str, int]) -> dict[str, Told]:
+        self._reach("told", before)
+        said = [(one.complaint_id, Told.with_notice(one)) for one in self.notices.values()]
+        latest: dict[str, Told] = {}
+        for id, told in [*said, *self.remembered.items()]:
+            if id in before and latest.get(id, Told()).sequence < told.sequence < before[id]:
+                latest[id] = told
+        return latest
 
     async def remember(self, told: Mapping[str, Told]) -> None:
-        self._reach()
-        for id, one in told.items():
-            self.cases[id] = replace(self.cases.get(id, Known()), told=one)
+        self._reach("remember", told)
+        self.remembered |= told
 
-    async def add(self, notices: Sequence[Notice]) -> None:
-        self._reach()
-        for notice in notices:
-            if notice.id not in self.notices:
-                self._keep(notice)
+    async def add(self, notices: Sequence[Notice]) -> set[str]:
+        self._reach("add", notices)
+        new = {notice.id: notice for notice in notices if notice.id not in self.notices}
+        self.notices |= new
+        return set(new)
 
     async def waiting(self, complaint_ids: Collection[str]) -> list[Notice]:
-        self._reach()
+        self._reach("waiting", complaint_ids)
         return [one for one in self.notices.values() if one.complaint_id in complaint_ids and one.state == "waiting"]
 
     async def address(self, notices: Sequence[Notice]) -> None:
-        self._reach()
+        self._reach("address", notices)
         for notice in notices:
             if self.notices[notice.id].state == "waiting":
-                self._keep(notice)
+                self.notices[notice.id] = notice
 
     async def due(self, by: str, now: datetime, at_most: int) -> list[str]:
-        self._reach()
+        self._reach("due", by)
         due = [one for one in self.notices.values() if one.by == by and one.state == "pending" and one.due <= now]
         return [one.id for one in sorted(due, key=lambda one: one.due)[:at_most]]
 
-    async def claim(self, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
-        self._reach()
+    async def claim(self, by: str, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
+        self._reach("claim", ids)
         kept = [self.notices[id] for id in ids]
-        claimed = [replace(one, due=now + lease) for one in kept if one.state == "pending" and one.due <= now]
+        claimed = [
+            replace(one, due=now + lease) for one in kept if one.by == by and one.state == "pending" and one.due <= now
+        ]
         self.notices |= {one.id: one for one in claimed}
         return claimed
 
-    async def end_try(self, notice: Notice) -> bool:
-        self._reach()
-        if self.notices[notice.id].state != "pending":
-            return False
-        self._keep(notice)
-        return True
-
     async def release(self, notices: Sequence[Notice], due: datetime) -> None:
-        self._reach()
+        self._reach("release", notices)
         for notice in notices:
             kept = self.notices[notice.id]
             if kept.state == "pending" and kept.due == notice.due:
                 self.notices[notice.id] = replace(self.notices[notice.id], due=due)
 
-    async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:
-        self._reach()
+    async def end_tries(self, notices: Sequence[Notice], published: bool) -> None:
+        self._reach("end_tries", notices)
+        for notice in notices:
+            if self.notices[notice.id].state == "pending":
+                self.notices[notice.id] = notice
+                if notice.ended_at and not published:
+                    self.unsaid.add(notice.id)
+
+    async def unpublished(self, at_most: int) -> list[Notice]:
+        self._reach("unpublished", self.unsaid)
         found = [self.notices[id] for id in self.unsaid]
-        return [one for one in found if one.ended_at and one.ended_at <= ended_before][:at_most]
+        return sorted(found, key=lambda one: one.ended_at or AT)[:at_most]
 
     async def published(self, ids: Sequence[str]) -> None:
-        self._reach()
+        self._reach("published", ids)
         self.unsaid -= set(ids)
 
     async def of(self, complaint_id: str) -> list[Notice]:
-        self._reach()
+        self._reach("of", complaint_id)
         found = [one for one in self.notices.values() if one.complaint_id == complaint_id]
         return sorted(found, key=lambda one: (one.facts.at, one.notice, one.by))
-
-    def _keep(self, notice: Notice) -> None:
-        self.notices[notice.id] = notice
-        if notice.ended_at:
-            self.unsaid.add(notice.id)
 
 
 class MemoryAdministrations:
@@ -228,7 +237,7 @@ async def database(mongo_uri: str) -> AsyncIterator[MongoNotification]:
     """A database with its indexes and nothing in it."""
     database = MongoNotification(mongo_uri, "notification")
     with MongoClient[dict[str, Any]](mongo_uri) as client:
-        for collection in ("cases", "notices", "administrations"):
+        for collection in ("contacts", "notices", "told", "administrations"):
             client["notification"][collection].delete_many({})
     await database.create_indexes()
     yield database
@@ -264,7 +273,7 @@ def publisher() -> RecordingPublisher:
 
 @pytest.fixture
 def outcomes(memory: MemoryNotices, publisher: RecordingPublisher, clock: Hand) -> Outcomes:
-    return Outcomes(memory, publisher, clock)
+    return Outcomes(memory, publisher, clock, (DependencyDown,))
 
 
 def submitted(complaint_id: str = "c1", language: str = "fr", **contact: Any) -> Event[Any]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
 
@@ -13,15 +14,12 @@ from chikaya_notification.domain.notices import Contact
 from chikaya_notification.domain.wording import Name
 from chikaya_servicekit.faults import DependencyDown
 
-
-@pytest.fixture
-def woken() -> list[None]:
-    return []
+LATER = datetime(2026, 9, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def handlers(memory: Any, names: Any, outcomes: Any, woken: list[None]) -> Handlers:
-    return Handlers(memory, names, outcomes, lambda: woken.append(None))
+def handlers(memory: Any, names: Any, outcomes: Any, clock: Any) -> Handlers:
+    return Handlers(memory, names, outcomes, clock, {})
 
 
 def decided(memory: Any) -> dict[tuple[str, str], tuple[str, str | None]]:
@@ -29,34 +27,30 @@ def decided(memory: Any) -> dict[tuple[str, str], tuple[str, str | None]]:
 
 
 async def test_a_case_that_is_received_and_relayed_is_told_by_both_means(
-    handlers: Handlers, memory: Any, woken: list[None], submitted: Any, happened: Any, publisher: Any
+    handlers: Handlers, memory: Any, submitted: Any, happened: Any, publisher: Any
 ) -> None:
-    await handlers.submitted([submitted(language="ar")])
+    await handlers.happened([submitted(language="ar")])
     await handlers.happened([happened("received", 1), happened("routed", 2)])
     assert decided(memory) == {
         (notice, by): ("pending", "ar") for notice in ("receipt", "relayed") for by in ("email", "sms")
     }
-    assert woken
     assert publisher.events == []
 
 
 async def test_contact_and_history_in_any_order_with_repeats_give_each_notice_once(
-    memory: Any, names: Any, outcomes: Any, submitted: Any, happened: Any, publisher: Any
+    memory: Any, names: Any, outcomes: Any, submitted: Any, happened: Any, publisher: Any, clock: Any
 ) -> None:
     history = [happened("received", 1), happened("routed", 2), happened("answered", 3)]
     contact = submitted(email="nadia@example.com")
-    steps: list[tuple[str, list[Event[Any]]]] = [
-        ("submitted", [contact]), ("happened", history[:2]), ("happened", history[2:])
-    ]  # fmt: skip
+    steps: list[list[Event[Any]]] = [[contact], history[:2], history[2:]]
     for order in permutations(range(3)):
         if order.index(1) > order.index(2):
             continue
         memory.__init__()
         publisher.events.clear()
-        handlers = Handlers(memory, names, outcomes, lambda: None)
+        handlers = Handlers(memory, names, outcomes, clock, {})
         for index in (*order, *order):
-            name, events = steps[index]
-            await getattr(handlers, name)(events)
+            await handlers.happened(steps[index])
         assert Counter((one.notice, one.by, one.state) for one in memory.notices.values()) == {
             (notice, by, state): 1
             for notice in ("receipt", "relayed", "answer")
@@ -64,84 +58,123 @@ async def test_contact_and_history_in_any_order_with_repeats_give_each_notice_on
         }
         assert {event.type for event in publisher.events} == {"ma.chikaya.notice.skipped.v1"}
         assert len({event.id for event in publisher.events}) == 3
-        assert memory.unsaid == set()
 
 
 async def test_the_contact_that_comes_while_notices_are_being_parked_is_not_missed(
-    memory: Any, names: Any, outcomes: Any, submitted: Any, happened: Any
+    memory: Any, names: Any, outcomes: Any, submitted: Any, happened: Any, clock: Any
 ) -> None:
-    handlers = Handlers(memory, names, outcomes, lambda: None)
+    handlers = Handlers(memory, names, outcomes, clock, {})
     add = memory.add
 
-    async def the_contact_comes_first(made: Any) -> None:
-        await handlers.submitted([submitted()])
-        await add(made)
+    async def the_contact_comes_first(made: Any) -> set[str]:
+        await handlers.happened([submitted()])
+        return await add(made)
 
     memory.add = the_contact_comes_first
     await handlers.happened([happened("received", 1)])
     assert set(decided(memory).values()) == {("pending", "fr")}
 
 
-@pytest.mark.parametrize("step", ["add", "waiting", "address", "remember", "published"])
+@pytest.mark.parametrize("step", ["keep_contacts", "told", "contacts", "add", "waiting", "address", "remember"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_a_batch_that_is_cut_off_is_decided_the_same_when_it_comes_again(
-    step: str, handlers: Handlers, memory: Any, submitted: Any, happened: Any
+    step: str, after: bool, memory: Any, names: Any, outcomes: Any, clock: Any, submitted: Any, happened: Any
 ) -> None:
-    batch = [happened("received", 1), happened("routed", 2), happened("routed", 5, decision=2)]
-    batch += [happened("received", 1, "c2")]
-    await handlers.submitted([submitted("c1", phone="0612345678")])
+    first = [submitted("c1", phone="0612345678"), happened("received", 1), happened("received", 1, "c2")]
+    await Handlers(memory, names, outcomes, clock, {}).happened(first)
+    batch = [
+        happened("question-answered", 2, answer_due=LATER),
+        happened("routed", 3),
+        happened("question-answered", 4),
+        happened("routed", 5, decision=2),
+        submitted("c2", phone="0612345679"),
+        happened("routed", 2, "c2"),
+    ]
     original: Callable[..., Any] = getattr(memory, step)
 
-    async def fails(*_: Any) -> None:
+    async def fails(*args: Any) -> None:
+        if after:
+            await original(*args)
         raise DependencyDown("away")
 
     setattr(memory, step, fails)
+    killed = Handlers(memory, names, outcomes, clock, {})
     with pytest.raises(DependencyDown):
-        await handlers.happened(batch)
+        await killed.happened(batch)
     setattr(memory, step, original)
-    await handlers.happened(batch)
-    again = {one.event: one.facts.again for one in memory.notices.values() if one.notice == "relayed"}
-    assert again == {"c1-2": False, "c1-5": True}
-    assert len(memory.notices) == 8
+    for handlers in (killed, Handlers(memory, names, outcomes, clock, {})):
+        await handlers.happened(batch)
+        relayed = {one.event: one.facts for one in memory.notices.values() if one.notice == "relayed"}
+        assert {event: (facts.again, facts.answer_due) for event, facts in relayed.items()} == {
+            "c1-3": (False, LATER),
+            "c1-5": (True, happened("question-answered").data.answer_due),
+            "c2-2": (False, happened("received").data.answer_due),
+        }
+        assert Counter((one.by, one.state) for one in memory.notices.values()) == {
+            ("sms", "pending"): 5, ("email", "skipped"): 5
+        }  # fmt: skip
 
 
-async def test_while_kafka_is_away_a_skipped_notice_is_kept_and_said_with_the_repeat(
+async def test_the_events_of_a_busy_minute_ask_the_store_nothing_and_write_once(
+    handlers: Handlers, memory: Any, submitted: Any, happened: Any
+) -> None:
+    await handlers.happened([submitted()])
+    memory.asked.clear()
+    for sequence, name in enumerate(["received", "routed", "acknowledged", "started", "answered", "closed"], 1):
+        await handlers.happened([happened(name, sequence)])
+    assert len(memory.notices) == 6
+    assert +memory.asked == {"add": 3}
+
+
+async def test_what_another_instance_has_gone_on_with_is_read_anew(
+    memory: Any, names: Any, outcomes: Any, clock: Any, submitted: Any, happened: Any
+) -> None:
+    one, other = (Handlers(memory, names, outcomes, clock, {}) for _ in range(2))
+    await one.happened([submitted(), happened("received", 1)])
+    await other.happened([happened("question-answered", 2, answer_due=LATER), happened("routed", 3)])
+    await one.happened([happened("routed", 4, decision=2)])
+    [latest] = [notice for notice in memory.notices.values() if notice.event == "c1-4" and notice.by == "email"]
+    assert (latest.facts.again, latest.facts.answer_due) == (True, LATER)
+
+
+async def test_an_address_that_has_been_erased_is_soon_known_no_more(
+    handlers: Handlers, memory: Any, clock: Any, submitted: Any, happened: Any
+) -> None:
+    await handlers.happened([submitted(), happened("received", 1)])
+    memory.addresses.clear()
+    clock.now += timedelta(seconds=40)
+    await handlers.happened([happened("acknowledged", 2)])
+    clock.now += timedelta(seconds=40)
+    await handlers.happened([happened("routed", 3)])
+    assert {one.state for one in memory.notices.values() if one.notice == "relayed"} == {"waiting"}
+
+
+async def test_while_kafka_is_away_nothing_is_kept_that_was_not_published(
     handlers: Handlers, memory: Any, submitted: Any, happened: Any, publisher: Any
 ) -> None:
-    await handlers.submitted([submitted(phone="0612345678")])
     publisher.fail = DependencyDown("away")
+    batch = [submitted(phone="0612345678"), happened("received", 1)]
     with pytest.raises(DependencyDown):
-        await handlers.happened([happened("received", 1)])
-    assert len(memory.unsaid) == 1
+        await handlers.happened(batch)
+    assert memory.notices == {}
     publisher.fail = None
-    await handlers.happened([happened("received", 1)])
+    await handlers.happened(batch)
     assert [event.data.reason for event in publisher.events] == ["no-address"]
-    assert memory.unsaid == set()
-
-
-async def test_an_outcome_that_a_crash_left_over_is_published_later(
-    handlers: Handlers, memory: Any, submitted: Any, happened: Any, publisher: Any, outcomes: Any, clock: Any
-) -> None:
-    await handlers.submitted([submitted(phone="0612345678")])
-    await handlers.happened([happened("received", 1)])
-    [first] = publisher.events
-    memory.unsaid = {one.id for one in memory.notices.values() if one.ended_at}
-    assert await outcomes.publish_left_over() == 1
-    assert publisher.events == [first, first]
-    assert await outcomes.publish_left_over() == 0
+    assert {(one.by, one.state) for one in memory.notices.values()} == {("email", "skipped"), ("sms", "pending")}
 
 
 async def test_what_is_kept_of_a_contact_is_where_to_write_and_in_which_language(
     handlers: Handlers, memory: Any, submitted: Any
 ) -> None:
-    await handlers.submitted([submitted(language="ar", email="nadia@example.com")])
-    assert memory.cases["c1"].contact == Contact("ar", "nadia@example.com", None)
+    await handlers.happened([submitted(language="ar", email="nadia@example.com")])
+    assert memory.addresses["c1"] == Contact("ar", "nadia@example.com", None)
 
 
 async def test_events_that_nobody_is_told_about_are_still_counted_in(
     handlers: Handlers, memory: Any, happened: Any
 ) -> None:
     await handlers.happened([happened("received", 1), happened("question-answered", 2)])
-    assert memory.cases["c1"].told.answer_due == happened("question-answered").data.answer_due
+    assert memory.remembered["c1"].answer_due == happened("question-answered").data.answer_due
 
 
 async def test_names_come_from_the_catalogue(handlers: Handlers, names: Any, clock: Any) -> None:

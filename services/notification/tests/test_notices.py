@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 
 import pytest
+from chikaya_contracts.envelope import Event
 from chikaya_contracts.ids import consequence_id
 from chikaya_contracts.messages import lifecycle, on
 from chikaya_contracts.messages.lifecycle import CaseEvent
 from chikaya_contracts.topics import LIFECYCLE
 from chikaya_notification.domain import delivery
 from chikaya_notification.domain.matrix import matrix
-from chikaya_notification.domain.notices import Contact, Told, addressed, notices
+from chikaya_notification.domain.notices import Contact, Told, addressed, changes_words, leads_to_notices, notices
 from chikaya_notification.domain.wording import texts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,9 +49,9 @@ def test_an_event_gives_its_rows_by_each_means_with_ids_that_stay(happened: Any,
     expected = {
         (row.notice, by): consequence_id(event.id, row.notice, by) for row in matrix().after(name) for by in row.by
     }
-    made = notices(event, Told().after(event.data), BOTH)
+    made = notices(event, Told(), BOTH)
     assert {(one.notice, one.by): one.id for one in made} == expected
-    assert notices(event, Told().after(event.data), BOTH) == made
+    assert notices(event, Told(), BOTH) == made
     assert {one.state for one in made} <= {"pending"}
 
 
@@ -69,16 +70,11 @@ def test_without_a_contact_notices_wait_and_then_are_what_they_would_have_been(h
 
 
 def test_a_complaint_relayed_a_second_time_is_told_so(happened: Any) -> None:
-    history = [happened("received", 1), happened("triaged", 2), happened("routed", 3, decision=2)]
-    told = Told()
-    for event in history:
-        told = told.after(event.data)
-    first = notices(history[-1], told, BOTH)
-    again = happened("routed", 5, decision=3)
-    second = notices(again, told.after(happened("transfer-requested", 4).data).after(again.data), BOTH)
-    assert not any(one.facts.again for one in first)
-    assert all(one.facts.again for one in second)
-    assert notices(history[-1], told.after(again.data), BOTH) == first
+    first, again = happened("routed", 3, decision=2), happened("routed", 5, decision=3)
+    told = Told().after(happened("received", 1).data).after(happened("triaged", 2).data)
+    assert not any(one.facts.again for one in notices(first, told, BOTH))
+    told = told.after(first.data).after(happened("transfer-requested", 4).data)
+    assert all(one.facts.again for one in notices(again, told, BOTH))
 
 
 def test_deadlines_follow_the_latest_event_that_moves_them(happened: Any) -> None:
@@ -88,7 +84,21 @@ def test_deadlines_follow_the_latest_event_that_moves_them(happened: Any) -> Non
     assert told.answer_due == happened("question-answered").data.answer_due
     assert told.relay_due == happened("received").data.relay_due
     reopened = happened("reopened", 6)
-    assert notices(reopened, told.after(reopened.data), BOTH)[0].facts.answer_due == reopened.data.answer_due
+    assert notices(reopened, told, BOTH)[0].facts.answer_due == reopened.data.answer_due
+
+
+@given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12))
+def test_what_has_been_said_can_be_read_from_the_latest_notice_and_what_has_changed_since(names: list[str]) -> None:
+    told = read = Told()
+    for event in _history(names):
+        made = notices(Event(f"e{event.sequence}", "/tracking", event.at, event, LIFECYCLE.name), told, BOTH)
+        told = told.after(event)
+        if made:
+            read = Told.with_notice(made[0])
+        elif changes_words(event):
+            read = told
+        assert replace(read, sequence=told.sequence) == told
+        assert bool(made) == leads_to_notices(event)
 
 
 @given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12), st.data())

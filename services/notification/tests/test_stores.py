@@ -9,7 +9,7 @@ import pytest
 from chikaya_notification.domain import delivery
 from chikaya_notification.domain.notices import Contact, Facts, Notice, Told
 from chikaya_notification.domain.wording import Name
-from chikaya_notification.stores import Administrations, Known, Notices
+from chikaya_notification.stores import Administrations, Notices
 
 NOW = datetime.fromisoformat("2026-03-02T10:00:00+00:00")
 LEASE = timedelta(minutes=5)
@@ -17,27 +17,54 @@ LEASE = timedelta(minutes=5)
 
 def one(id: str, **changes: Any) -> Notice:
     facts = Facts(NOW, "routed", administration="cnss", answer_due=NOW + timedelta(days=60), again=True)
-    return replace(Notice(id, "c1", "r", "e1", "relayed", "email", facts, "pending", NOW, "fr"), **changes)
+    return replace(Notice(id, "c1", "r", "e1", 2, "relayed", "email", facts, "pending", NOW, "fr"), **changes)
 
 
-async def test_contact_and_history_are_kept_apart_and_found_together(notices: Notices) -> None:
-    told = Told(3, "suggestion", NOW, NOW + timedelta(days=60), 2)
-    contact = Contact("ar", phone="+212612345678")
-    assert await notices.known(["c1"]) == {}
-    await notices.remember({"c1": told})
-    assert await notices.known(["c1"]) == {"c1": Known(None, told)}
-    await notices.keep_contacts({"c1": contact, "c2": contact})
-    assert await notices.known(["c1", "c2", "c3"]) == {"c1": Known(contact, told), "c2": Known(contact)}
+async def test_a_contact_is_kept_once(notices: Notices) -> None:
+    first, other = Contact("ar", phone="+212612345678"), Contact("fr", email="a@example.com")
+    assert await notices.contacts(["c1"]) == {}
+    await notices.keep_contacts({"c1": first})
+    await notices.keep_contacts({"c1": other, "c2": other})
+    assert await notices.contacts(["c1", "c2", "c3"]) == {"c1": first, "c2": other}
     await notices.keep_contacts({})
+    assert await notices.contacts([]) == {}
+
+
+async def test_what_has_been_said_before_an_event_is_read_from_notices_and_from_what_no_notice_says(
+    notices: Notices,
+) -> None:
+    facts, later = one("n1").facts, NOW + timedelta(days=70)
+    receipt = one("n1", sequence=1, notice="receipt", facts=replace(facts, state="received", again=False))
+    await notices.add([receipt, one("n2", sequence=4), one("other", complaint_id="c2", sequence=1)])
+    received = Told(1, "complaint", None, facts.answer_due, False)
+    moved = replace(received, sequence=3, answer_due=later)
+    await notices.remember({"c1": moved})
     await notices.remember({})
-    assert await notices.known([]) == {}
+    assert await notices.told({"c1": 2}) == {"c1": received}
+    assert await notices.told({"c1": 4, "c2": 1, "c3": 5}) == {"c1": moved}
+    assert await notices.told({"c1": 9}) == {"c1": Told(4, "complaint", None, facts.answer_due, True)}
+    await notices.remember({"c1": replace(moved, sequence=6, relayed=True)})
+    assert await notices.told({"c1": 9}) == {"c1": replace(moved, sequence=6, relayed=True)}
+    assert await notices.told({}) == {}
+
+
+async def test_more_than_one_command_holds_is_found_and_changed_whole(notices: Notices) -> None:
+    many = [one(f"n{number}", complaint_id=f"c{number}", sequence=1) for number in range(250)]
+    assert len(await notices.add(many)) == 250
+    ids = await notices.due("email", NOW, 999)
+    assert [notice.id for notice in await notices.claim("email", ids, NOW, LEASE)] == ids
+    await notices.end_tries([delivery.sent(notice, NOW) for notice in many], published=False)
+    assert len(await notices.unpublished(999)) == 250
+    await notices.published(ids)
+    assert await notices.unpublished(999) == []
+    assert len(await notices.told({f"c{number}": 2 for number in range(250)})) == 250
 
 
 async def test_a_notice_is_read_as_it_was_written_and_a_repeat_changes_nothing(notices: Notices) -> None:
     first, second = one("n1", traceparent="00-a-b-01"), one("n2", by="sms", state="waiting", language=None)
-    await notices.add([first, second])
-    await notices.add([one("n1", state="failed"), one("n3", notice="answer")])
-    await notices.add([])
+    assert await notices.add([first, second]) == {"n1", "n2"}
+    assert await notices.add([one("n1", state="failed"), one("n3", notice="answer")]) == {"n3"}
+    assert await notices.add([]) == set()
     assert {notice.id: notice for notice in await notices.of("c1")} == {
         "n1": first,
         "n2": second,
@@ -58,7 +85,7 @@ async def test_waiting_notices_are_addressed_once(notices: Notices) -> None:
 
 
 async def claim(notices: Notices, now: datetime, at_most: int) -> list[Notice]:
-    return await notices.claim(await notices.due("email", now, at_most), now, LEASE)
+    return await notices.claim("email", await notices.due("email", now, at_most), now, LEASE)
 
 
 async def test_what_is_due_is_claimed_oldest_first_and_by_nobody_else_while_the_lease_runs(notices: Notices) -> None:
@@ -68,7 +95,7 @@ async def test_what_is_due_is_claimed_oldest_first_and_by_nobody_else_while_the_
     first = await claim(notices, NOW, 2)
     assert [notice.id for notice in first] == ["n4", "n3"]
     assert {notice.due for notice in first} == {NOW + LEASE}
-    assert await notices.claim(["n4", "later", "w"], NOW, LEASE) == []
+    assert await notices.claim("email", ["n4", "later", "w", "sms"], NOW, LEASE) == []
     assert [notice.id for notice in await claim(notices, NOW, 9)] == ["n2", "n1", "n0"]
     assert await claim(notices, NOW, 9) == []
     assert len(await claim(notices, NOW + LEASE, 9)) == 6
@@ -77,7 +104,7 @@ async def test_what_is_due_is_claimed_oldest_first_and_by_nobody_else_while_the_
 async def test_of_several_that_claim_at_once_each_notice_goes_to_one(notices: Notices) -> None:
     await notices.add([one(f"n{number}") for number in range(60)])
     ids = await notices.due("email", NOW, 99)
-    claims = await asyncio.gather(*(notices.claim(ids, NOW, LEASE) for _ in range(6)))
+    claims = await asyncio.gather(*(notices.claim("email", ids, NOW, LEASE) for _ in range(6)))
     assert sorted(notice.id for claimed in claims for notice in claimed) == sorted(ids)
 
 
@@ -85,19 +112,20 @@ async def test_the_first_end_of_a_notice_is_its_only_one(notices: Notices) -> No
     await notices.add([one("n1")])
     [claimed] = await claim(notices, NOW, 1)
     tried = delivery.deferred(claimed, "451", NOW)
-    assert await notices.end_try(tried)
+    await notices.end_tries([tried], published=True)
     assert await notices.of("c1") == [tried]
-    assert await notices.end_try(delivery.sent(tried, NOW))
-    assert not await notices.end_try(delivery.refused(tried, "550", NOW))
+    await notices.end_tries([delivery.sent(tried, NOW)], published=True)
+    await notices.end_tries([delivery.refused(tried, "550", NOW)], published=False)
     [ended] = await notices.of("c1")
     assert (ended.state, ended.attempts, ended.ended_at) == ("sent", 2, NOW)
     assert await claim(notices, NOW + timedelta(days=1), 9) == []
+    assert await notices.unpublished(9) == []
 
 
 async def test_released_notices_are_due_again(notices: Notices) -> None:
     await notices.add([one("n1"), one("n2")])
     first, second = await claim(notices, NOW, 2)
-    await notices.end_try(delivery.sent(first, NOW))
+    await notices.end_tries([delivery.sent(first, NOW)], published=True)
     await notices.release([first, second], NOW)
     await notices.release([], NOW)
     [again] = await claim(notices, NOW + timedelta(minutes=1), 9)
@@ -106,23 +134,42 @@ async def test_released_notices_are_due_again(notices: Notices) -> None:
     assert await claim(notices, NOW + timedelta(minutes=1), 9) == [], "somebody else's claim"
 
 
-async def test_an_ended_notice_is_unpublished_until_it_is_said(notices: Notices) -> None:
-    await notices.add([one("n1"), one("n2", state="skipped", ended_at=NOW, reason="no-address"), one("n3")])
-    [*claimed] = await claim(notices, NOW, 2)
-    await notices.end_try(delivery.sent(claimed[0], NOW + timedelta(seconds=1)))
-    assert [notice.id for notice in await notices.unpublished(NOW, 9)] == ["n2"]
-    later = await notices.unpublished(NOW + timedelta(seconds=1), 9)
-    assert {notice.id for notice in later} == {"n2", claimed[0].id}
-    assert len(await notices.unpublished(NOW + timedelta(seconds=1), 1)) == 1
-    await notices.published([notice.id for notice in later])
+async def test_an_end_that_could_not_be_published_is_kept_as_such_until_it_is(notices: Notices) -> None:
+    await notices.add([one("n1"), one("n2", state="skipped", ended_at=NOW, reason="no-address"), one("n3"), one("n4")])
+    first, second, third = await claim(notices, NOW, 3)
+    await notices.end_tries([delivery.sent(second, NOW + timedelta(seconds=1))], published=False)
+    await notices.end_tries(
+        [delivery.refused(first, "550", NOW), delivery.deferred(third, "451", NOW)], published=False
+    )
+    left = await notices.unpublished(9)
+    assert [(notice.id, notice.state) for notice in left] == [(first.id, "failed"), (second.id, "sent")]
+    assert len(await notices.unpublished(1)) == 1
+    await notices.published([notice.id for notice in left])
     await notices.published([])
-    assert await notices.unpublished(NOW + timedelta(days=1), 9) == []
+    assert await notices.unpublished(9) == []
 
 
-async def test_a_skipped_notice_that_waited_is_unpublished_too(notices: Notices) -> None:
+async def test_notices_end_each_in_its_own_way_in_one_call(notices: Notices) -> None:
+    await notices.add([one(f"n{number}") for number in range(4)])
+    a, b, c, d = await claim(notices, NOW, 4)
+    ends = [
+        delivery.sent(a, NOW),
+        delivery.sent(b, NOW),
+        delivery.refused(c, "550", NOW),
+        delivery.deferred(d, "451", NOW),
+    ]
+    await notices.end_tries(ends, published=True)
+    kept = await notices.of("c1")
+    assert {notice.id: notice for notice in kept} == {notice.id: notice for notice in ends}
+    assert await notices.unpublished(9) == []
+
+
+async def test_a_skipped_notice_that_waited_has_been_published(notices: Notices) -> None:
     await notices.add([one("n1", state="waiting", language=None)])
     await notices.address([one("n1", state="skipped", ended_at=NOW, reason="no-address")])
-    assert [notice.id for notice in await notices.unpublished(NOW, 9)] == ["n1"]
+    assert await notices.unpublished(9) == []
+    [kept] = await notices.of("c1")
+    assert (kept.state, kept.language) == ("skipped", "fr")
 
 
 @pytest.mark.parametrize("later", [Name("CNSS", "الصندوق"), Name("Caisse", "الصندوق الوطني")])

@@ -1,13 +1,18 @@
 """Notification's database on Mongo.
 
-`cases` {_id: complaint id, contact, told}; `notices` {_id: notice id, …}: `claim` names who holds it until `due`,
-`outcome_published` is set once it has ended; `administrations` {_id: slug, fr, ar}.
+`contacts` {_id: complaint id, language, email, phone}; `notices` {_id: notice id, …}; `told` {_id: complaint id, …}:
+what no notice can be read from; `administrations` {_id: slug, fr, ar}.
+
+What is still to be done with a notice is one string, `queue`: `<means>|<due>` for one to be sent, `waiting` for its
+contact, `unpublished|<end>`; a notice that is through has none. So each look is one range of one small index, and an
+end costs that index one entry. `claim` names who holds a notice until it is due.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Any
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
 
 from chikaya_contracts.ids import new_id
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -17,14 +22,17 @@ from pymongo.errors import BulkWriteError, ConnectionFailure
 from ..domain.matrix import Means
 from ..domain.notices import Contact, Facts, Notice, Told
 from ..domain.wording import Name
-from ..stores import Known
 
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure,)
 """Mongo is away."""
-TIMEOUT_MS = 5_000
+TIMEOUT_MS, ANSWER_WITHIN_MS = 5_000, 10_000
 DUPLICATE_KEY = 11000
+# A longer `$in` costs the local database more for each id.
+IDS_AT_ONCE = 100
+WAITING, UNPUBLISHED = "waiting", {"$gte": "unpublished|", "$lt": "unpublished~"}
 
 Document = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class MongoNotification:
@@ -32,7 +40,11 @@ class MongoNotification:
 
     def __init__(self, uri: str, database: str) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri, tz_aware=True, serverSelectionTimeoutMS=TIMEOUT_MS, connectTimeoutMS=TIMEOUT_MS
+            uri,
+            tz_aware=True,
+            serverSelectionTimeoutMS=TIMEOUT_MS,
+            connectTimeoutMS=TIMEOUT_MS,
+            socketTimeoutMS=ANSWER_WITHIN_MS,
         )
         self._database = self._client[database]
         self.notices = MongoNotices(self._database)
@@ -45,9 +57,8 @@ class MongoNotification:
     async def create_indexes(self) -> None:
         """Makes the indexes that are not there."""
         notices = self._database.notices
-        await notices.create_index([("by", ASCENDING), ("state", ASCENDING), ("due", ASCENDING)])
+        await notices.create_index([("queue", ASCENDING)], sparse=True)
         await notices.create_index([("complaint_id", ASCENDING)])
-        await notices.create_index([("outcome_published", ASCENDING), ("ended_at", ASCENDING)])
 
     async def close(self) -> None:
         """Leaves."""
@@ -58,43 +69,62 @@ class MongoNotices:
     """`stores.Notices`."""
 
     def __init__(self, database: Any) -> None:
-        self._cases, self._notices = database.cases, database.notices
-
-    async def known(self, complaint_ids: Collection[str]) -> dict[str, Known]:
-        if not complaint_ids:
-            return {}
-        found = self._cases.find({"_id": {"$in": list(complaint_ids)}})
-        return {case["_id"]: _known(case) async for case in found}
+        self._contacts, self._notices, self._told = database.contacts, database.notices, database.told
 
     async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
-        await _upsert(self._cases, {id: {"contact": asdict(contact)} for id, contact in contacts.items()})
+        await _insert_new(
+            self._contacts,
+            [
+                {"_id": id, "language": contact.language, "email": contact.email, "phone": contact.phone}
+                for id, contact in contacts.items()
+            ],
+        )
+
+    async def contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
+        found = await _found(self._contacts, "_id", complaint_ids)
+        return {one["_id"]: Contact(one["language"], one["email"], one["phone"]) for one in found}
+
+    async def told(self, before: Mapping[str, int]) -> dict[str, Told]:
+        rows, kept = await asyncio.gather(
+            _found(self._notices, "complaint_id", before), _found(self._told, "_id", before)
+        )
+        said = [(row["complaint_id"], Told.with_notice(_notice(row))) for row in rows]
+        said += [(row.pop("_id"), Told(**row)) for row in kept]
+        latest: dict[str, Told] = {}
+        for id, told in said:
+            if latest.get(id, Told()).sequence < told.sequence < before[id]:
+                latest[id] = told
+        return latest
 
     async def remember(self, told: Mapping[str, Told]) -> None:
-        await _upsert(self._cases, {id: {"told": asdict(one)} for id, one in told.items()})
+        await _upsert(
+            self._told,
+            {
+                id: {
+                    "sequence": one.sequence,
+                    "nature": one.nature,
+                    "relay_due": one.relay_due,
+                    "answer_due": one.answer_due,
+                    "relayed": one.relayed,
+                }
+                for id, one in told.items()
+            },
+        )
 
-    async def add(self, notices: Sequence[Notice]) -> None:
-        if not notices:
-            return
-        try:
-            await self._notices.insert_many([_document(notice) for notice in notices], ordered=False)
-        except BulkWriteError as error:
-            details = error.details or {}
-            if details.get("writeConcernErrors") or any(
-                problem["code"] != DUPLICATE_KEY for problem in details["writeErrors"]
-            ):
-                raise
+    async def add(self, notices: Sequence[Notice]) -> set[str]:
+        return await _insert_new(self._notices, [_document(notice) for notice in notices])
 
     async def waiting(self, complaint_ids: Collection[str]) -> list[Notice]:
-        if not complaint_ids:
+        if not complaint_ids or not await self._notices.find_one({"queue": WAITING}, {"_id": 1}):
             return []
-        found = self._notices.find({"complaint_id": {"$in": list(complaint_ids)}, "state": "waiting"})
-        return [_notice(document) async for document in found]
+        found = await _found(self._notices, "complaint_id", complaint_ids, {"state": "waiting"})
+        return [_notice(document) for document in found]
 
     async def address(self, notices: Sequence[Notice]) -> None:
         changes = [
             UpdateOne(
                 {"_id": notice.id, "state": "waiting"},
-                {"$set": {"language": notice.language, **_progress(notice)}},
+                _changes({"language": notice.language, **_progress(notice, published=True)}),
             )
             for notice in notices
         ]
@@ -102,43 +132,48 @@ class MongoNotices:
             await self._notices.bulk_write(changes, ordered=False)
 
     async def due(self, by: Means, now: datetime, at_most: int) -> list[str]:
-        wanted = {"by": by, "state": "pending", "due": {"$lte": now}}
-        found = self._notices.find(wanted, {"_id": 1}).sort("due", ASCENDING).limit(at_most)
+        found = self._notices.find({"queue": _due(by, now)}, {"_id": 1}).sort("queue", ASCENDING).limit(at_most)
         return [document["_id"] async for document in found]
 
-    async def claim(self, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
-        if not ids:
-            return []
+    async def claim(self, by: Means, ids: Sequence[str], now: datetime, lease: timedelta) -> list[Notice]:
         # Each document is claimed atomically: of two callers that saw it due, one finds it due no longer.
-        claim = new_id()
-        wanted = {"_id": {"$in": list(ids)}, "state": "pending", "due": {"$lte": now}}
-        await self._notices.update_many(wanted, {"$set": {"due": now + lease, "claim": claim}})
-        mine = self._notices.find({"_id": {"$in": list(ids)}, "claim": claim})
-        return sorted([_notice(document) async for document in mine], key=lambda notice: ids.index(notice.id))
-
-    async def end_try(self, notice: Notice) -> bool:
-        done = await self._notices.update_one({"_id": notice.id, "state": "pending"}, {"$set": _progress(notice)})
-        return bool(done.matched_count)
+        claim, due = new_id(), now + lease
+        await self._change(ids, {"queue": _due(by, now)}, {"due": due, "claim": claim, "queue": _queued(by, due)})
+        mine = await _found(self._notices, "_id", ids, {"claim": claim})
+        place = {id: number for number, id in enumerate(ids)}
+        return sorted(map(_notice, mine), key=lambda notice: place[notice.id])
 
     async def release(self, notices: Sequence[Notice], due: datetime) -> None:
-        changes = [
-            UpdateOne({"_id": notice.id, "state": "pending", "due": notice.due}, {"$set": {"due": due}})
-            for notice in notices
-        ]
-        if changes:
-            await self._notices.bulk_write(changes, ordered=False)
+        by_claim: dict[tuple[Means, datetime], list[str]] = defaultdict(list)
+        for notice in notices:
+            by_claim[notice.by, notice.due].append(notice.id)
+        for (by, until), ids in by_claim.items():
+            await self._change(ids, {"queue": _queued(by, until)}, {"due": due, "queue": _queued(by, due)})
 
-    async def unpublished(self, ended_before: datetime, at_most: int) -> list[Notice]:
-        found = self._notices.find({"outcome_published": False, "ended_at": {"$lte": ended_before}}).limit(at_most)
+    async def end_tries(self, notices: Sequence[Notice], published: bool) -> None:
+        # What has come to the same end at the same time is one command: of updates, the cheapest.
+        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for notice in notices:
+            alike[tuple(_progress(notice, published).items())].append(notice.id)
+        for progress, ids in alike.items():
+            await self._change(ids, {"state": "pending"}, dict(progress))
+
+    async def unpublished(self, at_most: int) -> list[Notice]:
+        found = self._notices.find({"queue": UNPUBLISHED}).sort("queue", ASCENDING).limit(at_most)
         return [_notice(document) async for document in found]
 
     async def published(self, ids: Sequence[str]) -> None:
-        if ids:
-            await self._notices.update_many({"_id": {"$in": list(ids)}}, {"$set": {"outcome_published": True}})
+        await self._change(ids, {"queue": UNPUBLISHED}, {"queue": None})
 
     async def of(self, complaint_id: str) -> list[Notice]:
         found = [_notice(document) async for document in self._notices.find({"complaint_id": complaint_id})]
         return sorted(found, key=lambda notice: (notice.facts.at, notice.notice, notice.by))
+
+    async def _change(self, ids: Sequence[str], where: Document, change: Document) -> None:
+        async def change_some(some: list[str]) -> list[Any]:
+            return [await self._notices.update_many({"_id": {"$in": some}, **where}, _changes(change))]
+
+        await _in_parts(ids, change_some)
 
 
 class MongoAdministrations:
@@ -148,13 +183,28 @@ class MongoAdministrations:
         self._administrations = database.administrations
 
     async def keep(self, names: Mapping[str, Name]) -> None:
-        await _upsert(self._administrations, {slug: asdict(name) for slug, name in names.items()})
+        await _upsert(self._administrations, {slug: {"fr": name.fr, "ar": name.ar} for slug, name in names.items()})
 
     async def named(self, slugs: Collection[str]) -> dict[str, Name]:
-        if not slugs:
-            return {}
-        found = self._administrations.find({"_id": {"$in": list(slugs)}})
-        return {document["_id"]: Name(document["fr"], document["ar"]) async for document in found}
+        found = await _found(self._administrations, "_id", slugs)
+        return {document["_id"]: Name(document["fr"], document["ar"]) for document in found}
+
+
+async def _insert_new(collection: Any, documents: Sequence[Document]) -> set[str]:
+    """Inserts those whose `_id` is not there; gives the `_id`s of these."""
+    if not documents:
+        return set()
+    there: set[str] = set()
+    try:
+        await collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        details = error.details or {}
+        if details.get("writeConcernErrors") or any(
+            problem["code"] != DUPLICATE_KEY for problem in details["writeErrors"]
+        ):
+            raise
+        there = {documents[problem["index"]]["_id"] for problem in details["writeErrors"]}
+    return {document["_id"] for document in documents} - there
 
 
 async def _upsert(collection: Any, values: Mapping[str, Document]) -> None:
@@ -164,25 +214,71 @@ async def _upsert(collection: Any, values: Mapping[str, Document]) -> None:
         )
 
 
-def _known(case: Document) -> Known:
-    contact, told = case.get("contact"), case.get("told")
-    return Known(Contact(**contact) if contact else None, Told(**told) if told else Told())
+async def _found(collection: Any, field: str, values: Collection[str], more: Document | None = None) -> list[Document]:
+    """Documents whose `field` is one of `values`."""
+
+    async def find_some(some: list[str]) -> list[Document]:
+        return [document async for document in collection.find({field: {"$in": some}, **(more or {})})]
+
+    return await _in_parts(values, find_some)
 
 
-def _document(notice: Notice) -> Document:
-    document = asdict(notice)
-    return {"_id": document.pop("id"), **document, **_progress(notice)}
+async def _in_parts(ids: Iterable[str], ask: Callable[[list[str]], Awaitable[list[Result]]]) -> list[Result]:
+    all_ids = list(ids)
+    parts = [all_ids[start : start + IDS_AT_ONCE] for start in range(0, len(all_ids), IDS_AT_ONCE)]
+    return [one for part in await asyncio.gather(*map(ask, parts)) for one in part]
 
 
-def _progress(notice: Notice) -> Document:
-    """What changes in a notice's life."""
+def _queued(by: Means | Literal["unpublished"], due: datetime) -> str:
+    return f"{by}|{due.astimezone(UTC).isoformat(timespec='milliseconds')}"
+
+
+def _due(by: Means, now: datetime) -> Document:
+    return {"$gte": f"{by}|", "$lte": _queued(by, now)}
+
+
+def _progress(notice: Notice, published: bool) -> Document:
+    """What changes in a notice's life; `queue` is None when nothing more is to be done."""
+    queue: str | None = None
+    if notice.state == "waiting":
+        queue = WAITING
+    elif notice.state == "pending":
+        queue = _queued(notice.by, notice.due)
+    elif notice.ended_at and not published:
+        queue = _queued("unpublished", notice.ended_at)
     return {
         "state": notice.state,
         "due": notice.due,
         "attempts": notice.attempts,
         "ended_at": notice.ended_at,
         "reason": notice.reason,
-        "outcome_published": False if notice.ended_at else None,
+        "queue": queue,
+    }
+
+
+def _changes(values: Document) -> Document:
+    if values["queue"] is not None:
+        return {"$set": values}
+    kept = {name: value for name, value in values.items() if name != "queue"}
+    return {"$unset": {"queue": ""}, **({"$set": kept} if kept else {})}
+
+
+def _document(notice: Notice) -> Document:
+    progress = _progress(notice, published=True)
+    if progress["queue"] is None:
+        del progress["queue"]
+    return {
+        "_id": notice.id,
+        "complaint_id": notice.complaint_id,
+        "reference": notice.reference,
+        "event": notice.event,
+        "sequence": notice.sequence,
+        "notice": notice.notice,
+        "by": notice.by,
+        "facts": {name: getattr(notice.facts, name) for name in Facts.__slots__},
+        "language": notice.language,
+        "traceparent": notice.traceparent,
+        **progress,
     }
 
 

@@ -1,6 +1,6 @@
 """The table of who is told what (`matrix.yaml`) as data."""
 
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Literal
 
@@ -30,7 +30,12 @@ class Matrix(BaseModel):
 
     def after(self, event: str) -> tuple[Row, ...]:
         """The rows of a lifecycle event, by its short name."""
-        return tuple(row for row in self.notices if row.event == event)
+        return self._by_event.get(event, ())
+
+    @cached_property
+    def _by_event(self) -> dict[str, tuple[Row, ...]]:
+        events = {row.event for row in self.notices}
+        return {event: tuple(row for row in self.notices if row.event == event) for event in events}
 
 
 @cache

@@ -29,6 +29,8 @@ from .matrix import Means, matrix
 NoticeState = Literal["waiting", "pending", "sent", "failed", "skipped"]
 Question = Literal["place", "request", "service", "administration"]
 """What is asked: one of triage's fixed questions, or the administration's own, whose words stay in tracking."""
+RELAYED = "relayed"
+"""The notice that every `CaseRouted` leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,20 @@ class Contact:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a case's history has said so far that later notices repeat. `sequence` is that of the last event counted
-    in; `first_relay` that of the first event by which an administration held the case."""
+    in; `relayed` says whether an administration has held the case."""
 
     sequence: int = 0
     nature: Nature = "complaint"
     relay_due: datetime | None = None
     answer_due: datetime | None = None
-    first_relay: int | None = None
+    relayed: bool = False
+
+    @classmethod
+    def with_notice(cls, notice: "Notice") -> "Told":
+        """What had been said once the event of `notice` had happened."""
+        facts = notice.facts
+        relayed = facts.again or notice.notice == RELAYED
+        return cls(notice.sequence, facts.nature, facts.relay_due, facts.answer_due, relayed)
 
     def after(self, event: CaseEvent) -> "Told":
         """With one more event; one that has been counted in already changes nothing."""
@@ -68,8 +77,8 @@ class Told:
         match event:
             case CaseReceived():
                 return replace(told, nature=event.nature, relay_due=event.relay_due, answer_due=event.answer_due)
-            case CaseRouted() if told.first_relay is None:
-                return replace(told, first_relay=event.sequence)
+            case CaseRouted():
+                return replace(told, relayed=True)
             case CaseQuestionAnswered() | CaseReopened():
                 return replace(told, answer_due=event.answer_due)
         return told
@@ -94,14 +103,16 @@ class Facts:
 class Notice:
     """One message to one citizen by one means, and what has become of it.
 
-    `event` is the lifecycle event's id. `waiting` is for the contact, `pending` for its turn, from `due` on. `language`
-    is that of the contact, unknown while waiting. `ended_at` and `reason` (never an address) are those of its end.
+    `event` is the lifecycle event's id, `sequence` its number in the case's history. `waiting` is for the
+    contact, `pending` for its turn, from `due` on. `language` is that of the contact, unknown while waiting. `ended_at`
+    and `reason` (never an address) are those of its end.
     """
 
     id: str
     complaint_id: str
     reference: str
     event: str
+    sequence: int
     notice: str
     by: Means
     facts: Facts
@@ -114,22 +125,36 @@ class Notice:
     traceparent: str | None = None
 
 
+def leads_to_notices(event: CaseEvent) -> bool:
+    """Whether anybody is told of `event`."""
+    return bool(matrix().after(event.short_name()))
+
+
+def changes_words(event: CaseEvent) -> bool:
+    """Whether `event`, of which nobody is told, changes what later notices say."""
+    return isinstance(event, CaseQuestionAnswered)
+
+
 def notices(event: Event[CaseEvent], told: Told, contact: Contact | None) -> list[Notice]:
     """The notices that follow from `event`, one for each means of its rows.
 
     The same event gives the same ids each time.
 
     Args:
-        told: what the history had said when the event had happened (`Told.after` it).
+        told: what the history had said before the event.
         contact: None while it has not come; the notices then wait for it.
     """
-    facts = _facts(event.data, told)
+    rows = matrix().after(event.data.short_name())
+    if not rows:
+        return []
+    facts = _facts(event.data, told.after(event.data), told.relayed)
     made = [
         Notice(
             id=consequence_id(event.id, row.notice, by),
             complaint_id=event.data.complaint_id,
             reference=event.data.reference,
             event=event.id,
+            sequence=event.data.sequence,
             notice=row.notice,
             by=by,
             facts=facts,
@@ -137,7 +162,7 @@ def notices(event: Event[CaseEvent], told: Told, contact: Contact | None) -> lis
             due=event.data.at,
             traceparent=event.traceparent,
         )
-        for row in matrix().after(event.data.short_name())
+        for row in rows
         for by in row.by
     ]
     return [addressed(notice, contact) for notice in made] if contact else made
@@ -150,7 +175,7 @@ def addressed(notice: Notice, contact: Contact) -> Notice:
     return replace(notice, state="skipped", language=contact.language, reason="no-address", ended_at=notice.due)
 
 
-def _facts(event: CaseEvent, told: Told) -> Facts:
+def _facts(event: CaseEvent, told: Told, again: bool) -> Facts:
     return Facts(
         at=event.at,
         state=event.state,
@@ -158,7 +183,7 @@ def _facts(event: CaseEvent, told: Told) -> Facts:
         administration=event.administration,
         relay_due=told.relay_due,
         answer_due=told.answer_due,
-        again=told.first_relay is not None and told.first_relay < event.sequence,
+        again=again,
         rejection=event.reason if isinstance(event, CaseRejected) else None,
         question=_question(event) if isinstance(event, CaseQuestionAsked) else None,
     )
