@@ -450,5 +450,5 @@ async def _assigned(group: str, admin: AIOKafkaAdminClient) -> list[list[TopicPa
     error, _name, _state, _type, _protocol, members, *_ = answer.groups[0]
     if error:
         raise for_code(error)(group)
-    assignments = [assignment for _id, _instance, _client, _host, _metadata, assignment in members if assignment]
-    return [ConsumerProtocolMemberAssignment.decode(assignment).partitions() for assignment in assignments]
+    assignments = [member[-1] for member in members]  # without their ids, which differ between versions of Kafka
+    return [ConsumerProtocolMemberAssignment.decode(one).partitions() for one in assignments if one]
