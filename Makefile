@@ -17,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check smoke bench schemas format
+.PHONY: help up down test check smoke bench faults schemas format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ smoke: .venv/.synced ## twelve complaints by every way in through the stack that
 
 bench: .venv/.synced ## how fast it is, beside floors of the same run (ARGS="intake tracking --scale 0.3"; MONGO_URI=…, GROWTH=1000000)
 	@$(PYTHON) -m chikaya_local.bench $(ARGS)
+
+faults: .venv/.synced ## every fault under load, at least 20,000 complaints, about 25 minutes (ARGS="--only kafka" chooses)
+	@$(PYTHON) -m chikaya_local.faults $(ARGS)
 
 schemas: .venv/.synced ## write JSON Schemas, AsyncAPI and tables of the documentation anew from the contracts
 	$(PYTHON) -m chikaya_contracts.schemas
