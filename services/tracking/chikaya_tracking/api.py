@@ -5,7 +5,7 @@ import binascii
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import structlog
@@ -30,7 +30,17 @@ from .consumers import SOURCE
 from .domain.asking import KINDS, REFUSALS, Kind, check
 from .domain.case import Case, NotAllowed, Rules, text_id
 from .domain.case_file import CaseFile
-from .shown import CaseShown, ListedShown, Reader, RequestShown, show, show_listed, show_request
+from .shown import (
+    CaseShown,
+    ListedShown,
+    ParkedShown,
+    Reader,
+    RequestShown,
+    show,
+    show_listed,
+    show_parked,
+    show_request,
+)
 from .tries import FailedTries
 
 log = structlog.get_logger()
@@ -60,9 +70,17 @@ class ListShown(BaseModel):
     next: str | None = None
 
 
+class ParkedListShown(BaseModel):
+    """A page of what is parked; `next` as in `ListShown`."""
+
+    parked: list[ParkedShown]
+    next: str | None = None
+
+
 @dataclass(frozen=True)
 class Api:
-    """The routes and what they need. `readers` and `agents` let staff in (see `chikaya_servicekit.staff`)."""
+    """The routes and what they need. `readers`, `agents` and `overseers` let staff in (see `chikaya_servicekit.staff`);
+    what is parked for longer than `too_long` is shown as late."""
 
     cases: Cases
     catalogue: Catalogue
@@ -73,16 +91,23 @@ class Api:
     verifier_key: bytes
     readers: Allow
     agents: Allow
+    overseers: Allow
+    too_long: timedelta
 
     def router(self) -> APIRouter:
         """All routes."""
-        router = APIRouter(prefix="/v1/complaints", tags=["complaints"])
-        router.add_api_route("", self.find, methods=["GET"], response_model=ListShown, summary="Find by telephone")
+        router = APIRouter(prefix="/v1", tags=["complaints"])
         router.add_api_route(
-            "/{reference}", self.read, methods=["GET"], response_model=CaseShown, summary="Read a case"
+            "/complaints", self.find, methods=["GET"], response_model=ListShown, summary="Find by telephone"
         )
         router.add_api_route(
-            "/{reference}/requests",
+            "/parked", self.parked, methods=["GET"], response_model=ParkedListShown, summary="What waits"
+        )
+        router.add_api_route(
+            "/complaints/{reference}", self.read, methods=["GET"], response_model=CaseShown, summary="Read a case"
+        )
+        router.add_api_route(
+            "/complaints/{reference}/requests",
             self.ask,
             methods=["POST"],
             status_code=202,
@@ -90,7 +115,7 @@ class Api:
             summary="Ask something of a case",
         )
         router.add_api_route(
-            "/{reference}/requests/{request_id}",
+            "/complaints/{reference}/requests/{request_id}",
             self.outcome,
             methods=["GET"],
             response_model=RequestShown,
@@ -124,7 +149,22 @@ class Api:
         last = rows[PAGE - 1] if len(rows) > PAGE else None
         return ListShown(
             complaints=[show_listed(row, self.catalogue) for row in rows[:PAGE]],
-            next=_cursor(last.received_at, last.complaint_id) if last else None,
+            next=_encoded(f"{last.received_at.isoformat()} {last.complaint_id}") if last else None,
+        )
+
+    async def parked(
+        self,
+        request: Request,
+        credentials: Credentials,
+        after: Annotated[str, Query(max_length=200, description="`next` of the page before.")] = "",
+    ) -> ParkedListShown:
+        """What waits for its predecessor, oldest first; for coordinators and operators."""
+        await self.overseers(request, credentials)
+        rows = await self.cases.parked(_decoded(after), PAGE + 1)
+        late = self.clock() - self.too_long
+        return ParkedListShown(
+            parked=[show_parked(row.file, row.cause, late) for row in rows[:PAGE] if row.cause],
+            next=_encoded(rows[PAGE - 1].key) if len(rows) > PAGE else None,
         )
 
     async def ask(
@@ -245,18 +285,29 @@ def _conflict(code: str, fr: str, ar: str) -> Problem:
     )
 
 
-def _cursor(at: datetime, complaint_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {complaint_id}".encode()).decode()
+def _encoded(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor).decode()
+    except (ValueError, binascii.Error):
+        raise _no_cursor() from None
 
 
 def _key(cursor: str | None) -> tuple[datetime, str] | None:
     if cursor is None:
         return None
     try:
-        at, complaint_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
+        at, complaint_id = _decoded(cursor).split(" ")
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
             raise ValueError("no zone")
         return moment.astimezone(UTC), complaint_id
-    except (ValueError, OverflowError, binascii.Error):
-        raise _invalid([field_error("value_error", "after")]) from None
+    except (ValueError, OverflowError):
+        raise _no_cursor() from None
+
+
+def _no_cursor() -> Problem:
+    return _invalid([field_error("value_error", "after")])

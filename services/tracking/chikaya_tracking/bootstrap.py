@@ -13,6 +13,7 @@ from .catalogue import Catalogue
 from .clock import LegalClock
 from .consumers import Handlers
 from .domain.case import Rules
+from .parking import Parking
 from .settings import Settings
 from .tries import FailedTries, Limit
 
@@ -23,8 +24,10 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
     process = Process(settings, title="Tracking", transient=TRANSIENT, clock=clock)
     cases, catalogue = MongoCases(database), Catalogue(MongoAdministrations(database))
     rules = Rules(settings.warn_days, settings.reopen_days)
-    handlers = Handlers(cases, catalogue, process.publisher, rules)
+    handlers = Handlers(cases, catalogue, process.publisher, process.publisher.missing, rules)
     legal_clock = LegalClock(cases, process.publisher, clock, rules, settings.clock_period_s)
+    too_long = timedelta(seconds=settings.parked_too_long_s)
+    parking = Parking(cases, clock, rules, too_long, settings.clock_period_s)
     staff = Staff(settings)
     tries = FailedTries(
         MongoTries(database),
@@ -42,6 +45,8 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
         verifier_key=settings.verifier_key.get_secret_value().encode(),
         readers=staff.require("agent", "coordinator"),
         agents=staff.require("agent"),
+        overseers=staff.require("coordinator", "operator"),
+        too_long=too_long,
     )
 
     async def refresh_catalogue() -> None:
@@ -55,6 +60,8 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
     for consumer in handlers.consumers():
         process.consume(consumer)
     process.background(legal_clock.run)
+    process.background(parking.run)
+    process.note("parked", parking.note)
     process.background(refresh_catalogue)
     process.on_stop(database.close)
     process.app.include_router(staff.router)

@@ -18,7 +18,12 @@ class Settings(MongoSettings, StaffSettings, ServiceSettings):
     public_url: str = Field(default="http://127.0.0.1:8003", description="Where browsers reach this process.")
     verifier_key: SecretStr = Field(min_length=32, description="Checks access codes; intake's, the same.")
 
-    clock_period_s: float = Field(default=30.0, gt=0, description="How often the legal clock looks for due cases.")
+    clock_period_s: float = Field(
+        default=30.0, gt=0, description="How often due cases, and what is parked, are looked for."
+    )
+    parked_too_long_s: float = Field(
+        default=3_600.0, gt=0, description="After how long a message that waits for its predecessor is shown as late."
+    )
     catalogue_period_s: float = Field(default=30.0, gt=0, description="How often the catalogue is read anew.")
     warn_days: int = Field(default=10, ge=1, le=50, description="Days before the answer is due that warn of it.")
     reopen_days: int = Field(default=30, ge=1, description="Days after the answer in which it can be objected to.")

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from chikaya_contracts import reference, states
+from chikaya_contracts.messages.administration import AdministrationDecision
 from chikaya_contracts.messages.lifecycle import CaseEvent, CaseQuestionAsked, CaseRequestRefused, CaseTransferRequested
 from chikaya_contracts.messages.notification import NoticeOutcome
 from chikaya_contracts.states import StateName
@@ -13,8 +14,8 @@ from pydantic import BaseModel
 from .adapters.cases import Listed
 from .catalogue import Catalogue
 from .domain.asking import REFUSALS, Kind, allowed
-from .domain.case import Case, Rules
-from .domain.case_file import CaseFile
+from .domain.case import Case, Cause, Rules, asker
+from .domain.case_file import CaseFile, waits_for
 
 Reader = Literal["citizen", "agent", "coordinator"]
 
@@ -144,6 +145,21 @@ class ListedShown(BaseModel):
     administration: AdministrationShown | None
 
 
+class ParkedShown(BaseModel):
+    """A message that waits: what it is, from which topic, since when, and for what. `late` if that is too long;
+    `overflowed` if its topic has sent so much that the rest was refused. A reference is known once there is a case."""
+
+    complaint_id: str
+    reference: str | None
+    type: str
+    topic: str
+    administration: str | None
+    since: datetime
+    waits_for: Literal["submission", "decision"] | None
+    late: bool
+    overflowed: bool
+
+
 class RequestShown(BaseModel):
     """What became of a request: `pending` until it is decided. `reason` and its words say why it was refused."""
 
@@ -215,6 +231,21 @@ def show_listed(row: Listed, catalogue: Catalogue) -> ListedShown:
         state_name=_state_name(row.state),
         received_at=row.received_at,
         administration=_administration(row.administration, catalogue),
+    )
+
+
+def show_parked(file: CaseFile, cause: Cause, late: datetime) -> ParkedShown:
+    """A line of the list of what is parked; what came before `late` has waited too long."""
+    return ParkedShown(
+        complaint_id=file.complaint_id,
+        reference=file.case.reference if file.case else None,
+        type=cause.type,
+        topic=cause.topic,
+        administration=asker(cause) if isinstance(cause.data, AdministrationDecision) else None,
+        since=cause.time,
+        waits_for=waits_for(file, cause),
+        late=cause.time < late,
+        overflowed=cause.topic in file.overflowed,
     )
 
 

@@ -162,7 +162,7 @@ def mongo_uri(database_of: Callable[[str], str]) -> str:
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
     """A database with its indexes and nothing in it."""
     database = Database(mongo_uri, "tracking")
-    for collection in ("cases", "notices", "tries", "administrations"):
+    for collection in ("steps", "references", "parked", "notices", "tries", "administrations"):
         await database.db[collection].delete_many({})
     await database.create_indexes()
     yield database

@@ -56,6 +56,7 @@ class Site:
             cases=self.cases, catalogue=self.catalogue, tries=tries, publisher=self.publisher,
             clock=lambda: self.now, rules=RULES, verifier_key=KEY,
             readers=letting_in("agent", "coordinator"), agents=letting_in("agent"),
+            overseers=letting_in("coordinator", "operator"), too_long=timedelta(hours=1),
         )  # fmt: skip
         app = FastAPI()
         http.install(app, "tracking", ())
@@ -242,6 +243,29 @@ async def test_a_wrong_search_names_its_field(site: Any, params: Any) -> None:
     response = await site.client.get("/v1/complaints", params=params, headers=bearer("agent"))
     assert response.status_code == 422
     assert response.json()["errors"][0]["message_ar"]
+
+
+async def test_what_waits_is_listed_for_who_oversees(site: Any, make: Any) -> None:
+    others = [make.another(n) for n in range(2, 26)]
+    await site.cases.transact([one.answer(at=n / 100) for n, one in enumerate(others)], RULES)
+    await site.given(make.answer(at=2.99))
+    first = (await site.client.get("/v1/parked", headers=bearer("operator"))).json()
+    assert [row["complaint_id"] for row in first["parked"]] == [one.complaint_id for one in others[:20]]
+    query = {"after": first["next"]}
+    second = (await site.client.get("/v1/parked", params=query, headers=bearer("coordinator"))).json()
+    assert second["next"] is None
+    assert second["parked"][-1] == {
+        "complaint_id": make.complaint_id, "reference": make.reference, "administration": "onee", "late": False,
+        "type": "ma.chikaya.administration.answered.v1", "topic": "administration.onee.outbox.v1",
+        "since": make.day(2.99).isoformat().replace("+00:00", "Z"), "waits_for": "decision", "overflowed": False,
+    }  # fmt: skip
+    row = second["parked"][0]
+    assert (row["waits_for"], row["late"], row["reference"]) == ("submission", True, None)
+    assert "lampadaire" not in str(first)
+    for role, status in ((None, 401), ("agent", 403)):
+        headers = bearer(role) if role else {}
+        assert (await site.client.get("/v1/parked", headers=headers)).status_code == status
+    assert (await site.client.get("/v1/parked?after=%C3%A9", headers=bearer("operator"))).status_code == 422
 
 
 # -- asking

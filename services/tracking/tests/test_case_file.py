@@ -57,12 +57,28 @@ def test_who_was_let_in_is_said_again_when_the_one_that_let_it_in_is_repeated(ma
     assert make.lifecycle(consequences(file, answer)) == ["answered"]
 
 
-def test_too_many_waiting_is_an_error(make: Any, monkeypatch: Any) -> None:
+def test_too_many_of_our_own_messages_waiting_is_an_error(make: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(case_file, "MAX_PARKED", 3)
     file = make.file(*(make.supplement() for _ in range(3)))
     with pytest.raises(TooMuchParked):
         receive(file, make.supplement(), RULES)
     assert make.file(*(make.supplement() for _ in range(3)), make.submitted()).parked == ()
+
+
+def test_too_many_early_decisions_of_an_administration_are_refused_with_a_record(make: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(case_file, "MAX_PARKED", 3)
+    file = make.file(make.submitted(), *(make.acknowledge() for _ in range(3)))
+    file, said = make.after(file, make.answer())
+    assert (make.names(file), len(file.parked)) == (["received", "request-refused"], 3)
+    assert make.follow_ups(said) == [("onee", "refused")]
+
+
+def test_too_many_decisions_for_a_complaint_that_nobody_submitted_are_noted_once(make: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(case_file, "MAX_PARKED", 3)
+    file = make.file(*(make.acknowledge() for _ in range(4)))
+    assert (len(file.parked), file.overflowed) == (3, {"administration.onee.outbox.v1"})
+    assert receive(file, make.answer(), RULES) is file
+    assert len(make.file(*(make.acknowledge() for _ in range(3)), make.answer("cnss")).parked) == 4
 
 
 # -- again

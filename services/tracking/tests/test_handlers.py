@@ -19,6 +19,9 @@ from chikaya_tracking.catalogue import Catalogue
 from chikaya_tracking.clock import LegalClock
 from chikaya_tracking.consumers import Handlers
 from chikaya_tracking.domain.case import Rules
+from chikaya_tracking.domain.case_file import MAX_PARKED
+from chikaya_tracking.parking import Parking
+from chikaya_tracking.telemetry import OVERFLOWED, PARKED, PARKED_OLDEST, PARKED_TOO_LONG
 
 RULES = Rules()
 
@@ -29,8 +32,13 @@ class Tracking:
     def __init__(self, make: Any) -> None:
         self.cases, self.publisher, self.now = MemoryCases(), RecordingPublisher(), make.day(0)
         self.catalogue = Catalogue(MemoryAdministrations())
-        self.handlers = Handlers(self.cases, self.catalogue, self.publisher, RULES)
+        self.missing: set[str] = set()
+        self.handlers = Handlers(self.cases, self.catalogue, self.publisher, self.missing_topics, RULES)
         self.clock = LegalClock(self.cases, self.publisher, lambda: self.now, RULES, 30)
+        self.parking = Parking(self.cases, lambda: self.now, RULES, timedelta(hours=1), 30)
+
+    async def missing_topics(self, named: set[str]) -> set[str]:
+        return named & self.missing
 
     async def apply(self, *causes: Any) -> Any:
         self.publisher.events.clear()
@@ -51,6 +59,12 @@ class Tracking:
             slug=slug, name_fr="Nom", name_ar="اسم", kind="ministry", own_system=own_system, version=version
         )
         await self.catalogue.apply([Event(f"c{version}", "/routing", self.now, row, topics.CATALOGUE.name)])
+
+    async def look_at_parked(self, at: Any) -> Any:
+        """What is parked is looked through; what `/readyz` says then, and how many are late."""
+        self.now = at
+        await self.parking.look()
+        return self.parking.note(), PARKED_TOO_LONG._value.get()
 
 
 @pytest.fixture
@@ -96,6 +110,26 @@ async def test_an_administration_that_moves_is_told_where_it_reads_now(tracking:
     await tracking.list("onee", own_system=False, version=2)
     [_, told] = await tracking.apply(make.supplement())
     assert told.topic == "administration.desk.inbox.v1"
+
+
+async def test_an_inbox_that_is_not_there_is_named_and_comes_back(tracking: Any, make: Any) -> None:
+    await tracking.apply(make.submitted(), make.routed("onee"))
+    tracking.missing = {"administration.onee.inbox.v1"}
+    added = make.supplement()
+    with pytest.raises(DependencyDown, match=r"administration\.onee\.inbox\.v1"):
+        await tracking.apply(added)
+    tracking.missing = set()
+    assert [e.type for e in await tracking.apply(added)] == ["ma.chikaya.case.supplemented.v1", DossierFollowUp.TYPE]
+
+
+async def test_an_inbox_that_vanishes_later_is_named_too(tracking: Any, make: Any) -> None:
+    await tracking.apply(make.submitted(), make.routed("onee"), make.supplement())
+    tracking.missing = {"administration.onee.inbox.v1"}
+    tracking.publisher.fail = DependencyDown("Kafka did not acknowledge")
+    with pytest.raises(DependencyDown, match="acknowledge"):
+        await tracking.apply(make.supplement(at=3))
+    with pytest.raises(DependencyDown, match=r"administration\.onee\.inbox\.v1"):
+        await tracking.apply(make.supplement(at=4))
 
 
 async def test_kafka_away_loses_nothing(tracking: Any, make: Any) -> None:
@@ -145,13 +179,17 @@ async def test_the_clock_says_each_thing_exactly_once(tracking: Any, make: Any) 
     assert follow_ups == ["deadline-warned", "deadline-breached"]
 
 
-async def test_what_the_clock_asks_has_the_same_id_each_time(tracking: Any, make: Any) -> None:
+async def test_what_was_asked_and_not_decided_is_asked_again_after_an_hour_with_the_same_id(
+    tracking: Any, make: Any
+) -> None:
     await tracking.apply(make.submitted())
     tracking.now = make.day(80)
     await tracking.clock.tick()
     first = [e.id for e in tracking.publisher.events if isinstance(e.data, ClockReached)]
-    tracking.now += timedelta(seconds=30)
     tracking.publisher.events.clear()
+    tracking.now += timedelta(minutes=59)
+    assert await tracking.clock.tick() == 0
+    tracking.now += timedelta(minutes=2)
     await tracking.clock.tick()
     assert [e.id for e in tracking.publisher.events] == first
     assert {e.data.threshold for e in tracking.publisher.events} == {
@@ -171,3 +209,63 @@ async def test_an_answered_case_is_closed_by_the_clock(tracking: Any, make: Any)
 async def test_the_clock_looks_at_nothing_that_waits_for_the_citizen(tracking: Any, make: Any) -> None:
     await tracking.apply(make.submitted(), make.routed(), make.ask())
     assert (await tracking.tick(make.day(400)))[0] == []
+
+
+async def test_an_alarm_is_not_lost_when_kafka_is_away(tracking: Any, make: Any) -> None:
+    await tracking.apply(make.submitted())
+    tracking.publisher.fail, tracking.now = DependencyDown("away"), make.day(20)
+    with pytest.raises(DependencyDown):
+        await tracking.clock.tick()
+    tracking.publisher.fail = None
+    assert len((await tracking.tick(make.day(20)))[0]) == 1
+
+
+async def test_a_deadline_that_comes_back_to_the_same_day_is_told(tracking: Any, make: Any) -> None:
+    """The clock looks while the citizen is asked, finds nothing, and is told anew when the answer has come."""
+    await tracking.apply(make.submitted(), make.routed(), make.ask(at=4))
+    assert (await tracking.tick(make.day(70)))[0] == []
+    await tracking.apply(make.reply(at=70.1))
+    said = [one for day in range(71, 140) for one in (await tracking.tick(make.day(day)))[1]]
+    kept = [e.data.short_name() for e in said if isinstance(e.data, CaseEvent)]
+    assert kept == ["deadline-warned", "deadline-breached"]
+
+
+# -- parked
+
+
+async def test_what_waits_too_long_is_shown_until_it_is_let_in(tracking: Any, make: Any) -> None:
+    await tracking.apply(make.submitted(), make.answer(at=2))
+    assert await tracking.look_at_parked(make.day(2) + timedelta(minutes=59)) == ("", 0)
+    assert PARKED._value.get() == 1
+    note, late = await tracking.look_at_parked(make.day(2) + timedelta(minutes=61))
+    assert (note[:22], late) == ("1 have waited longer t", 1)
+    assert PARKED_OLDEST._value.get() == 61 * 60
+    await tracking.apply(make.routed(at=2))
+    assert await tracking.look_at_parked(make.day(3)) == ("", 0)
+    assert (PARKED._value.get(), PARKED_OLDEST._value.get()) == (0, 0)
+
+
+async def test_what_waits_for_a_complaint_that_nobody_submits_is_let_go_after_the_outboxes_retention(
+    tracking: Any, make: Any
+) -> None:
+    await tracking.apply(make.answer(at=0), make.acknowledge(at=1))
+    await tracking.look_at_parked(make.day(90.5))
+    assert PARKED._value.get() == 2
+    await tracking.look_at_parked(make.day(91.5))
+    assert await tracking.look_at_parked(make.day(91.5)) == ("", 0)
+    assert PARKED._value.get() == 0
+    assert [e.data.short_name() for e in await tracking.apply(make.submitted(), make.routed())] == [
+        "received", "routed",
+    ]  # fmt: skip
+
+
+async def test_an_administration_that_sends_too_much_harms_nobody_but_itself(tracking: Any, make: Any) -> None:
+    before = OVERFLOWED.labels("administration.onee.outbox.v1")._value.get()
+    flood = [make.acknowledge(at=n / 100) for n in range(MAX_PARKED + 30)]
+    other = make.another(2)
+    said = await tracking.apply(*flood[:70], other.submitted(), *flood[70:])
+    assert [e.data.complaint_id for e in said] == [other.complaint_id]
+    assert OVERFLOWED.labels("administration.onee.outbox.v1")._value.get() - before == 30
+    said = await tracking.apply(make.submitted(), make.routed(), make.answer())
+    assert [e.data.short_name() for e in said if isinstance(e.data, CaseEvent)][-1] == "answered"
+    assert len(said) == 2 + MAX_PARKED + 1 + (MAX_PARKED - 1)  # all but the first acknowledgement are refused

@@ -95,9 +95,92 @@ async def test_cases_of_a_telephone_number_are_listed_by_key_newest_first(cases:
 async def test_due_cases_come_in_pages(cases: Any, make: Any) -> None:
     people = [make.another(n) for n in range(1, 6)]
     await cases.transact([one.submitted(at=n) for n, one in enumerate(people)], RULES)
-    await cases.transact([people[0].routed(), people[1].withdraw()], RULES)
-    found = [[case.complaint_id for case in page] async for page in cases.due(make.day(30), 2)]
-    assert found == [[people[2].complaint_id, people[3].complaint_id], [people[4].complaint_id]]
+    pages = [page async for page in cases.due(make.day(16.9), 2)]
+    assert [[due.case.complaint_id for due in page] for page in pages] == [
+        [people[0].complaint_id, people[1].complaint_id]
+    ]
+    pages = [page async for page in cases.due(make.day(30), 2)]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    entries = [entry for page in pages for due in page for entry in due.entries]
+    await cases.look_again({entries[0]: make.day(40), **dict.fromkeys(entries[1:])})
+    assert [page async for page in cases.due(make.day(39), 2)] == []
+    [[due]] = [page async for page in cases.due(make.day(41), 2)]
+    assert (due.case.complaint_id, due.entries) == (people[0].complaint_id, (entries[0],))
+
+
+async def test_a_sooner_alarm_is_an_entry_of_its_own(cases: Any, make: Any) -> None:
+    await cases.transact([make.submitted(), make.routed()], RULES)
+    await cases.transact([make.answer(at=2)], RULES)  # to be closed on day 32; the receipt told of day 15
+    [[due]] = [page async for page in cases.due(make.day(40), 9)]
+    assert (due.case.state, len(due.entries)) == ("answered", 1)
+    await cases.look_again(dict.fromkeys(due.entries))
+    await cases.transact([make.reopen(at=3)], RULES)
+    assert [page async for page in cases.due(make.day(50), 9)] == []
+    [[due]] = [page async for page in cases.due(make.day(70), 9)]
+    assert due.case.state == "reopened"
+
+
+async def test_what_is_parked_is_listed_oldest_first_until_it_is_let_in(cases: Any, make: Any) -> None:
+    other = make.another(2)
+    await cases.transact([make.answer(at=3), make.acknowledge(at=1), other.answer(at=2)], RULES)
+    rows = await cases.parked("", 2)
+    assert [(row.file.complaint_id, row.cause.time) for row in rows] == [
+        (make.complaint_id, make.day(1)),
+        (other.complaint_id, make.day(2)),
+    ]
+    [row] = await cases.parked(rows[-1].key, 2)
+    assert row.cause.time == make.day(3)
+    assert [await cases.count_parked(make.day(n)) for n in (1, 2, 4)] == [0, 1, 3]
+    await cases.transact([make.submitted(), make.routed()], RULES)
+    assert [row.file.complaint_id for row in await cases.parked("", 9)] == [other.complaint_id]
+
+
+async def test_a_repeat_mends_the_list_of_what_is_parked(cases: Any, make: Any) -> None:
+    """The process may die between the write of the case and that of the list."""
+    early = make.answer()
+    await cases.transact([early], RULES)
+    [row] = await cases.parked("", 9)
+    await cases.unlist([row.key])
+    await cases.transact([early], RULES)
+    assert await cases.parked("", 9) == [row]
+
+
+async def test_what_is_forgotten_leaves_no_words(database: Any, make: Any) -> None:
+    cases = MongoCases(database)
+    await cases.transact([make.answer()], RULES)
+    [row] = await cases.parked("", 9)
+    await cases.forget(row.file, RULES)
+    [row] = await cases.parked("", 9)
+    assert (row.cause, row.file.parked) == (None, ())
+    await cases.erase(row.file)
+    assert "lampadaire" not in str([step async for step in database.db.steps.find({})])
+    said = await cases.transact([make.submitted(), make.routed()], RULES)
+    assert make.lifecycle([one for _, one in said]) == ["received", "routed"]
+
+
+async def test_another_instance_writes_in_between(database: Any, make: Any) -> None:
+    """What an instance remembers of a case may be out of date: what it decides on that is decided again."""
+    here, there = MongoCases(database), MongoCases(database)
+    await here.transact([make.submitted(), make.routed()], RULES)
+    answer = make.answer(at=2)
+    await there.transact([answer], RULES)
+    said = await here.transact([make.rate(at=3)], RULES)
+    assert make.lifecycle([one for _, one in said]) == ["rated"]
+    await there.transact([make.reopen(at=4)], RULES)
+    breach = make.clock("answer-breached", (await there.by_reference(make.reference)).case.answer_due, at=99)
+    said = await here.transact([breach], RULES)
+    assert make.lifecycle([one for _, one in said]) == ["deadline-breached"]
+    said = await here.transact([answer], RULES)
+    assert make.lifecycle([one for _, one in said]) == ["answered"]
+
+
+async def test_a_long_history_is_read_back_whole(database: Any, make: Any) -> None:
+    cases = MongoCases(database)
+    await cases.transact([make.submitted(), make.routed()], RULES)
+    for n in range(22):
+        await cases.transact([make.supplement(at=2 + n / 100, text=f"ajout {n}")], RULES)
+    file = (await MongoCases(database).load([make.complaint_id]))[make.complaint_id]
+    assert (file.version, len(file.history), len(file.texts)) == (23, 24, 22)
 
 
 async def test_outcomes_of_notices_are_kept_once(cases: Any, make: Any) -> None:
@@ -134,7 +217,11 @@ async def test_tries_are_counted(tries: Any, make: Any) -> None:
 
 async def test_every_query_is_bounded_by_an_index(database: Any, make: Any) -> None:
     await MongoCases(database).transact([make.submitted()], RULES)
-    collection = database.db.cases
-    for query in ({"reference": make.reference}, {"phone": "+212612345678"}, {"next_due": {"$lte": make.day(99)}}):
-        plan = await collection.find(query).explain()
-        assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"]), query
+    for collection, query in (
+        ("steps", {"due": {"$gt": "", "$lt": "9"}}),
+        ("references", {"phone": {"$gt": "+212612345678|", "$lt": "+212612345678|~"}}),
+        ("parked", {"key": {"$gt": "", "$lt": "9"}}),
+        ("notices", {"complaint": make.complaint_id}),
+    ):
+        plan = await database.db[collection].find(query).explain()
+        assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"]), (collection, query)

@@ -1,75 +1,93 @@
 """Stores that live in the process: for tests, held to the same suite as Mongo's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 from chikaya_contracts.envelope import Event
 from chikaya_contracts.messages.catalogue import AdministrationListed
 from chikaya_contracts.messages.notification import NoticeOutcome
 
-from ..domain.case import Case, Rules, alarms
+from ..domain.case import Rules, armed
 from ..domain.case_file import CaseFile
-from .cases import Cases, Listed, ReferenceTaken
+from .cases import Cases, Change, Due, Listed, ReferenceTaken, Waiting, listed, parked_key, sortable
 
 
 class MemoryCases(Cases):
     """Cases in a dictionary."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._files: dict[str, CaseFile] = {}
-        self._due: dict[str, datetime] = {}
+        self._due: dict[str, tuple[datetime, str]] = {}
+        self._parked: dict[str, str] = {}
         self._notices: dict[str, NoticeOutcome] = {}
 
-    async def load(self, complaint_ids: Iterable[str]) -> Mapping[str, CaseFile]:
+    async def load(self, complaint_ids: Collection[str]) -> Mapping[str, CaseFile]:
         await asyncio.sleep(0)  # others have their turn, as with a real store
         return {wanted: self._files[wanted] for wanted in complaint_ids if wanted in self._files}
 
-    async def save(self, files: Collection[CaseFile], rules: Rules) -> set[str]:
+    async def save(self, changes: Sequence[Change], rules: Rules) -> set[str]:
         await asyncio.sleep(0)
+        held = {file.case.reference: id for id, file in self._files.items() if file.case}
+        for change in changes:
+            case = change.after.case
+            if case and held.setdefault(case.reference, change.complaint_id) != change.complaint_id:
+                raise ReferenceTaken(change.complaint_id)
         lost: set[str] = set()
-        for file in files:
-            present = self._files.get(file.complaint_id)
-            if (present.version if present else 0) != file.version - 1:
-                lost.add(file.complaint_id)
+        for change in changes:
+            present = self._files.get(change.complaint_id)
+            if (present.version if present else 0) != change.before.version:
+                lost.add(change.complaint_id)
                 continue
-            if file.case and any(
-                other.case and other.case.reference == file.case.reference
-                for other in self._files.values()
-                if other.complaint_id != file.complaint_id
-            ):
-                raise ReferenceTaken(file.complaint_id)
-            self._files[file.complaint_id] = file
-            waiting = alarms(file.case, rules) if file.case else []
-            self._due.pop(file.complaint_id, None)
-            if waiting:
-                self._due[file.complaint_id] = waiting[0].moment
+            self._files[change.complaint_id] = change.after
+            if moment := armed(change.before.case, change.after.case, rules):
+                self._due[f"{change.complaint_id}/{change.after.version}"] = moment, change.complaint_id
         return lost
+
+    async def erase(self, file: CaseFile) -> None:
+        """Nothing is kept beside the file."""
 
     async def by_reference(self, reference: str) -> CaseFile | None:
         return next((f for f in self._files.values() if f.case and f.case.reference == reference), None)
 
     async def by_phone(self, phone: str, before: tuple[datetime, str] | None, size: int) -> list[Listed]:
-        rows = [
-            Listed(
-                complaint_id=file.complaint_id,
-                reference=file.case.reference,
-                nature=file.filing.nature,
-                state=file.case.state,
-                received_at=file.case.received_at,
-                administration=file.case.holder,
-            )
-            for file in self._files.values()
-            if file.case and file.filing and file.filing.contact.phone == phone
-        ]
-        rows.sort(key=lambda row: (row.received_at, row.complaint_id), reverse=True)
+        files = [file for file in self._files.values() if file.filing and file.filing.contact.phone == phone]
+        rows = sorted(map(listed, files), key=lambda row: (row.received_at, row.complaint_id), reverse=True)
         return [row for row in rows if before is None or (row.received_at, row.complaint_id) < before][:size]
 
-    async def due(self, now: datetime, page: int) -> AsyncIterator[list[Case]]:
-        ids = sorted((at, id) for id, at in self._due.items() if at <= now)
-        cases = [case for _, id in ids if (case := self._files[id].case)]
-        for start in range(0, len(cases), page):
-            yield cases[start : start + page]
+    async def due(self, now: datetime, page: int) -> AsyncIterator[list[Due]]:
+        entries: dict[str, list[str]] = {}
+        for entry, (moment, complaint_id) in sorted(self._due.items(), key=lambda item: item[1]):
+            if moment <= now:
+                entries.setdefault(complaint_id, []).append(entry)
+        found = [Due(case, tuple(mine)) for id, mine in entries.items() if (case := self._files[id].case)]
+        for start in range(0, len(found), page):
+            yield found[start : start + page]
+
+    async def look_again(self, moments: Mapping[str, datetime | None]) -> None:
+        for entry, moment in moments.items():
+            _, complaint_id = self._due.pop(entry)
+            if moment:
+                self._due[entry] = moment, complaint_id
+
+    async def parked(self, after: str, size: int) -> list[Waiting]:
+        keys = sorted(key for key in self._parked if key > after)[:size]
+        files = {key: self._files[self._parked[key]] for key in keys}
+        return [
+            Waiting(key, file, next((one for one in file.parked if parked_key(one) == key), None))
+            for key, file in files.items()
+        ]
+
+    async def count_parked(self, before: datetime) -> int:
+        return sum(key < sortable(before) for key in self._parked)
+
+    async def list_parked(self, rows: Mapping[str, str]) -> None:
+        self._parked |= rows
+
+    async def unlist(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._parked.pop(key, None)
 
     async def note(self, outcomes: Sequence[Event[NoticeOutcome]]) -> None:
         for outcome in outcomes:

@@ -1,35 +1,38 @@
 """Cases, the catalogue and counters in MongoDB. Every query is bounded by a range of an index.
 
-One document a complaint. Messages in it are kept as their JSON, so that a history reads back exactly as it was said;
-the fields beside them (`state`, `phone`, `next_due`…) are made from it at each write, and exist for the indexes.
+What is written often is inserted, and never replaced: an insert costs a small part of an update. A case is its steps
+(see `documents`), one a write, and `_id` is `<complaint id>/<version>`: of two writers of one version, one loses, which
+is all the locking that there is. Lists are sorted by one composed text each, so that a page is one range of one index.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, cast
+from itertools import groupby
+from typing import TypeAlias, cast
 
-from chikaya_contracts import messages
-from chikaya_contracts.envelope import Event, Message
-from chikaya_contracts.ids import new_id
+from chikaya_contracts.envelope import Event
 from chikaya_contracts.messages.catalogue import AdministrationListed
-from chikaya_contracts.messages.intake import ComplaintSubmitted
-from chikaya_contracts.messages.lifecycle import CaseEvent
 from chikaya_contracts.messages.notification import NoticeOutcome
-from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, UpdateOne
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, WTimeoutError
 
-from ..domain.case import Case, Cause, Rules, alarms, fold
-from ..domain.case_file import Applied, CaseFile, Told
-from .cases import Cases, Listed, ReferenceTaken
+from ..domain.case import Rules, armed
+from ..domain.case_file import CaseFile
+from .cases import Cases, Change, Due, Listed, ReferenceTaken, Waiting, listed, parked_key, sortable
+from .documents import Document, message, read, restored, step
 
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
 """What the driver raises while the database is away."""
 
 DUPLICATE_KEY = 11000
-Document = dict[str, Any]
+AT_ONCE = 100
+"""Ids in one query: more are looked up no faster."""
+STEPS_AT_ONCE = 5
+"""Steps of a case that are asked for first: most cases have no more."""
+LAST = "~"
+"""Sorts after all that a key is composed of."""
 
 
 class Database:
@@ -37,27 +40,26 @@ class Database:
 
     def __init__(self, uri: str, name: str) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri, tz_aware=True, w="majority", serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, appname="tracking"
+            uri,
+            tz_aware=True,
+            w="majority",
+            serverSelectionTimeoutMS=3_000,
+            connectTimeoutMS=3_000,
+            socketTimeoutMS=10_000,
+            appname="tracking",
         )
         self.db = self._client[name]
 
     async def ping(self) -> None:
         """Raises while the database does not answer, or does not let us in."""
         await self.db.command("ping")
-        await self.db.cases.find_one({"_id": ""})
+        await self.db.steps.find_one({"_id": ""})
 
     async def create_indexes(self) -> None:
         """All that the queries below rely on; once more does no harm."""
-        await self.db.cases.create_indexes(
-            [
-                IndexModel([("reference", ASCENDING)], name="reference", unique=True, sparse=True),
-                IndexModel([("phone", ASCENDING), ("received_at", DESCENDING), ("_id", DESCENDING)], name="phone"),
-                IndexModel([("next_due", ASCENDING), ("_id", ASCENDING)], name="next_due"),
-            ]
-        )
-        await self.db.notices.create_indexes(
-            [IndexModel([("complaint_id", ASCENDING), ("at", ASCENDING)], name="complaint")]
-        )
+        for collection, field in (("steps", "due"), ("references", "phone"), ("parked", "key")):
+            await self.db[collection].create_indexes([IndexModel([(field, ASCENDING)], name=field, sparse=True)])
+        await self.db.notices.create_indexes([IndexModel([("complaint", ASCENDING)], name="complaint")])
         await self.db.tries.create_indexes([IndexModel([("expires", ASCENDING)], name="ttl", expireAfterSeconds=0)])
 
     async def close(self) -> None:
@@ -66,102 +68,130 @@ class Database:
 
 
 class MongoCases(Cases):
-    """Cases, one document each."""
+    """Cases: `steps`, `references` (which complaint has it, and whose telephone), `parked`, `notices`."""
 
     def __init__(self, database: Database) -> None:
-        self._cases, self._notices = database.db.cases, database.db.notices
+        super().__init__()
+        self._steps, self._references = database.db.steps, database.db.references
+        self._parked, self._notices = database.db.parked, database.db.notices
 
-    async def load(self, complaint_ids: Iterable[str]) -> Mapping[str, CaseFile]:
-        found = self._cases.find({"_id": {"$in": list(complaint_ids)}})
-        return {document["_id"]: _restored(document) async for document in found}
+    async def load(self, complaint_ids: Collection[str]) -> Mapping[str, CaseFile]:
+        steps: dict[str, list[Document]] = {complaint_id: [] for complaint_id in complaint_ids}
+        asked = list(complaint_ids)
+        while asked:
+            ids = [_step_id(id, len(steps[id]) + n) for id in asked for n in range(1, STEPS_AT_ONCE + 1)]
+            found = {row["_id"]: row for row in await _find(self._steps, ids)}
+            further: list[str] = []
+            for complaint_id in asked:
+                known = steps[complaint_id]
+                before = len(known)
+                while row := found.get(_step_id(complaint_id, len(known) + 1)):
+                    known.append(row)
+                if len(known) == before + STEPS_AT_ONCE:
+                    further.append(complaint_id)
+            asked = further
+        return {complaint_id: restored(complaint_id, rows) for complaint_id, rows in steps.items() if rows}
 
-    async def save(self, files: Collection[CaseFile], rules: Rules) -> set[str]:
-        if not files:
-            return set()
-        mark = new_id()
-        writes = [_write(file, mark, rules) for file in files]
-        refused: set[str] = set()
-        try:
-            result = await self._cases.bulk_write(writes, ordered=False)
-            if result.inserted_count + result.matched_count == len(files):
-                return set()
-        except BulkWriteError as error:
-            if any(one["code"] != DUPLICATE_KEY for one in error.details["writeErrors"]):
-                raise
-            ids = [file.complaint_id for file in files]
-            refused = {ids[one["index"]] for one in error.details["writeErrors"]}
-        return await self._lost(files, mark, refused)
+    async def save(self, changes: Sequence[Change], rules: Rules) -> set[str]:
+        await self._take_references(
+            [change.after for change in changes if change.after.filing and not change.before.filing]
+        )
+        steps = [
+            {"_id": _step_id(change.complaint_id, change.after.version), **_due(change, rules), **step(change)}
+            for change in changes
+        ]
+        return {changes[index].complaint_id for index in await _insert(self._steps, steps)}
 
-    async def _lost(self, files: Collection[CaseFile], mark: str, refused: set[str]) -> set[str]:
-        """Which of the files are not what is stored now."""
-        ids = [file.complaint_id for file in files]
-        stored = {
-            document["_id"]: document
-            async for document in self._cases.find({"_id": {"$in": ids}}, {"mark": 1, "version": 1})
-        }
-        lost = set()
+    async def _take_references(self, files: Sequence[CaseFile]) -> None:
+        rows: list[Document] = []
         for file in files:
-            present = stored.get(file.complaint_id, {"mark": None, "version": 0})
-            if present["mark"] != mark:
-                if file.complaint_id in refused and present["version"] == file.version - 1:
-                    raise ReferenceTaken(f"the reference of complaint {file.complaint_id} is another's already")
-                lost.add(file.complaint_id)
-        return lost
+            one = listed(file)
+            row = {"_id": one.reference, "complaint": one.complaint_id}
+            if file.filing and (phone := file.filing.contact.phone):
+                row["phone"] = _phone_key(phone, one.received_at, one.complaint_id)
+            rows.append(row)
+        taken = [rows[index] for index in await _insert(self._references, rows)]
+        holders = {row["_id"]: row["complaint"] for row in await _find(self._references, [row["_id"] for row in taken])}
+        for row in taken:
+            if holders[row["_id"]] != row["complaint"]:
+                raise ReferenceTaken(f"the reference of complaint {row['complaint']} is another's already")
+
+    async def erase(self, file: CaseFile) -> None:
+        ids = [_step_id(file.complaint_id, version) for version in range(1, file.version + 1)]
+        for chunk in _chunks(ids):
+            nothing = {"parked": "", "let_in": "", "overflowed": ""}
+            await self._steps.update_many({"_id": {"$in": chunk}}, {"$unset": nothing})
 
     async def by_reference(self, reference: str) -> CaseFile | None:
-        document = await self._cases.find_one({"reference": reference})
-        return _restored(document) if document else None
+        row = await self._references.find_one({"_id": reference})
+        return (await self.load([row["complaint"]])).get(row["complaint"]) if row else None
 
     async def by_phone(self, phone: str, before: tuple[datetime, str] | None, size: int) -> list[Listed]:
-        query: Document = {"phone": phone}
-        if before:
-            at, complaint_id = before
-            query["received_at"] = {"$lte": at}
-            query["$or"] = [{"received_at": {"$lt": at}}, {"_id": {"$lt": complaint_id}}]
-        shown = {"reference": 1, "nature": 1, "state": 1, "received_at": 1, "holder": 1}
-        found = self._cases.find(query, shown).sort([("received_at", DESCENDING), ("_id", DESCENDING)]).limit(size)
-        return [
-            Listed(
-                complaint_id=row["_id"],
-                reference=row["reference"],
-                nature=row["nature"],
-                state=row["state"],
-                received_at=row["received_at"],
-                administration=row.get("holder"),
-            )
-            async for row in found
-        ]
+        end = _phone_key(phone, *before) if before else f"{phone}|{LAST}"
+        found = self._references.find({"phone": {"$gt": f"{phone}|", "$lt": end}}).sort("phone", DESCENDING).limit(size)
+        ids = [row["complaint"] async for row in found]
+        files = await self.load(ids)
+        return [listed(files[complaint_id]) for complaint_id in ids if complaint_id in files]
 
-    async def due(self, now: datetime, page: int) -> AsyncIterator[list[Case]]:
+    async def due(self, now: datetime, page: int) -> AsyncIterator[list[Due]]:
         # One cursor over the whole range: asking again for each page would scan the range again each time.
-        found = self._cases.find({"next_due": {"$lte": now}}, {"history": 1}, batch_size=page)
-        cases: list[Case] = []
-        async for document in found.sort([("next_due", ASCENDING), ("_id", ASCENDING)]):
-            if case := fold(_history(document)):
-                cases.append(case)
-            if len(cases) == page:
-                yield cases
-                cases = []
-        if cases:
-            yield cases
+        until = {"$gt": "", "$lt": f"{sortable(now)}|{LAST}"}
+        found = self._steps.find({"due": until}, {"due": 1}, batch_size=page).sort("due", ASCENDING)
+        entries: list[str] = []
+        async for row in found:
+            entries.append(row["_id"])
+            if len(entries) == page:
+                yield await self._due_cases(entries)
+                entries = []
+        if entries:
+            yield await self._due_cases(entries)
+
+    async def _due_cases(self, entries: list[str]) -> list[Due]:
+        of_each = {id: tuple(mine) for id, mine in groupby(sorted(entries), key=_complaint_of)}
+        files = await self.load(of_each)
+        return [Due(file.case, of_each[id]) for id, file in files.items() if file.case]
+
+    async def look_again(self, moments: Mapping[str, datetime | None]) -> None:
+        writes = [
+            UpdateOne(
+                {"_id": entry},
+                {"$set": {"due": _due_key(moment, _complaint_of(entry))}} if moment else {"$unset": {"due": ""}},
+            )
+            for entry, moment in moments.items()
+        ]
+        if writes:
+            await self._steps.bulk_write(writes, ordered=False)
+
+    async def parked(self, after: str, size: int) -> list[Waiting]:
+        found = self._parked.find({"key": {"$gt": after, "$lt": LAST}}).sort("key", ASCENDING).limit(size)
+        rows = [(row["key"], row["complaint"]) async for row in found]
+        files = await self.load({complaint_id for _, complaint_id in rows})
+        pages: list[Waiting] = []
+        for key, complaint_id in rows:
+            file = files.get(complaint_id) or CaseFile(complaint_id)
+            pages.append(Waiting(key, file, next((one for one in file.parked if parked_key(one) == key), None)))
+        return pages
+
+    async def count_parked(self, before: datetime) -> int:
+        return await self._parked.count_documents({"key": {"$gt": "", "$lt": sortable(before)}})
+
+    async def list_parked(self, rows: Mapping[str, str]) -> None:
+        await _insert(self._parked, [{"_id": key, "key": key, "complaint": id} for key, id in rows.items()])
+
+    async def unlist(self, keys: Sequence[str]) -> None:
+        for chunk in _chunks(keys):
+            await self._parked.delete_many({"_id": {"$in": chunk}})
 
     async def note(self, outcomes: Sequence[Event[NoticeOutcome]]) -> None:
         kept = {
-            outcome.id: {
-                "complaint_id": outcome.data.complaint_id,
-                "at": outcome.data.at,
-                "type": outcome.type,
-                "data": _json(outcome.data),
-            }
+            outcome.id: {"_id": outcome.id, "complaint": outcome.data.complaint_id, **message(outcome.data)}
             for outcome in outcomes
         }
-        if kept:
-            updates = [UpdateOne({"_id": id}, {"$setOnInsert": row}, upsert=True) for id, row in kept.items()]
-            await self._notices.bulk_write(updates, ordered=False)
+        await _insert(self._notices, list(kept.values()))
 
     async def notices(self, complaint_id: str) -> list[NoticeOutcome]:
-        found = self._notices.find({"complaint_id": complaint_id}).sort([("at", ASCENDING)])
-        return [cast(NoticeOutcome, _message(row["type"], row["data"])) async for row in found]
+        found = [cast(NoticeOutcome, read(row)) async for row in self._notices.find({"complaint": complaint_id})]
+        return sorted(found, key=lambda outcome: outcome.at)
 
 
 class MongoAdministrations:
@@ -183,7 +213,9 @@ class MongoAdministrations:
         kept = self._rows.find({"_id": {"$in": list(latest)}}, {"version": 1})
         later = {row["_id"] async for row in kept if row["version"] > latest[row["_id"]].version}
         writes = [
-            ReplaceOne({"_id": slug}, _json(row), upsert=True) for slug, row in latest.items() if slug not in later
+            ReplaceOne({"_id": slug}, row.model_dump(mode="json", exclude_none=True), upsert=True)
+            for slug, row in latest.items()
+            if slug not in later
         ]
         if writes:
             await self._rows.bulk_write(writes, ordered=False)
@@ -209,97 +241,58 @@ class MongoTries:
         )
 
 
-# -- documents --------------------------------------------------------------------------------------------------------
+# -- keys -------------------------------------------------------------------------------------------------------------
 
 
-def _json(data: Message) -> Document:
-    return data.model_dump(mode="json", exclude_none=True)
+def _step_id(complaint_id: str, version: int) -> str:
+    return f"{complaint_id}/{version}"
 
 
-def _message(type: str, data: Document) -> Message:
-    return messages.ALL[type].model_validate(data)
+def _complaint_of(step_id: str) -> str:
+    return step_id.rpartition("/")[0]
 
 
-def _write(file: CaseFile, mark: str, rules: Rules) -> InsertOne[Document] | ReplaceOne[Document]:
-    document: Document = {
-        "_id": file.complaint_id,
-        "version": file.version,
-        "mark": mark,
-        "history": [{"type": event.TYPE, **_json(event)} for event in file.history],
-        "texts": dict(file.texts),
-        "applied": [asdict(applied) for applied in file.applied],
-        "parked": [_parked(cause) for cause in file.parked],
-        "inboxes": dict(file.inboxes),
-    }
-    if file.filing and file.case:
-        waiting = alarms(file.case, rules)
-        looked_up = {
-            "reference": file.case.reference,
-            "nature": file.filing.nature,
-            "state": file.case.state,
-            "holder": file.case.holder,
-            "received_at": file.case.received_at,
-            "phone": file.filing.contact.phone,
-            "email": file.filing.contact.email,
-            "next_due": waiting[0].moment if waiting else None,
-        }
-        document |= {name: value for name, value in looked_up.items() if value is not None}
-        document["filing"] = _json(file.filing)
-    if file.version == 1:
-        return InsertOne(document)
-    return ReplaceOne({"_id": file.complaint_id, "version": file.version - 1}, document)
+def _phone_key(phone: str, received_at: datetime, complaint_id: str) -> str:
+    return f"{phone}|{sortable(received_at)}|{complaint_id}"
 
 
-def _restored(document: Document) -> CaseFile:
-    filing = document.get("filing")
-    return CaseFile.restored(
-        complaint_id=document["_id"],
-        version=document["version"],
-        filing=ComplaintSubmitted.model_validate(filing) if filing else None,
-        history=_history(document),
-        texts=MappingProxyType(document["texts"]),
-        applied=tuple(_applied(row) for row in document["applied"]),
-        parked=tuple(_unparked(row) for row in document["parked"]),
-        inboxes=MappingProxyType(document["inboxes"]),
-    )
+def _due_key(moment: datetime, complaint_id: str) -> str:
+    return f"{sortable(moment)}|{complaint_id}"
 
 
-def _history(document: Document) -> tuple[CaseEvent, ...]:
-    return tuple(cast(CaseEvent, _message(row["type"], row)) for row in document["history"])
+def _due(change: Change, rules: Rules) -> Document:
+    moment = armed(change.before.case, change.after.case, rules)
+    return {"due": _due_key(moment, change.complaint_id)} if moment else {}
 
 
-def _applied(row: Document) -> Applied:
-    return Applied(
-        topic=row["topic"],
-        id=row["id"],
-        sequences=tuple(row["sequences"]),
-        told=tuple(Told(**told) for told in row["told"]),
-        to_routing=row["to_routing"],
-        decision=row["decision"],
-        released=tuple((topic, id) for topic, id in row["released"]),
-    )
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+Rows: TypeAlias = AsyncIOMotorCollection[Document]
 
 
-def _parked(cause: Cause) -> Document:
-    return {
-        "id": cause.id,
-        "source": cause.source,
-        "time": cause.time.isoformat(),
-        "topic": cause.topic,
-        "extensions": cause.extensions,
-        "traceparent": cause.traceparent,
-        "type": cause.type,
-        "data": _json(cause.data),
-    }
+def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
 
 
-def _unparked(row: Document) -> Cause:
-    return Event(
-        id=row["id"],
-        source=row["source"],
-        time=datetime.fromisoformat(row["time"]),
-        data=_message(row["type"], row["data"]),
-        topic=row["topic"],
-        extensions=row["extensions"],
-        traceparent=row["traceparent"],
-    )
+async def _find(collection: Rows, ids: Sequence[str]) -> list[Document]:
+    """The documents with these ids that exist."""
+    found = await asyncio.gather(*(collection.find({"_id": {"$in": chunk}}).to_list(None) for chunk in _chunks(ids)))
+    return [row for rows in found for row in rows]
+
+
+async def _insert(collection: Rows, rows: Sequence[Document]) -> list[int]:
+    """Inserts rows; gives the places of those whose `_id` was there already, which stay as they were.
+
+    Raises:
+        BulkWriteError: a row could not be written for another reason.
+    """
+    if not rows:
+        return []
+    try:
+        await collection.insert_many(rows, ordered=False)
+    except BulkWriteError as error:
+        failed = error.details["writeErrors"]
+        if any(one["code"] != DUPLICATE_KEY for one in failed):
+            raise
+        return [one["index"] for one in failed]
+    return []

@@ -300,7 +300,10 @@ class _Happening:
         self.case, self.cause, self.by, self.rules = case, cause, by, rules
         # A sender's clock may lag: the history's times never run backwards.
         self.at = max(effective_at(cause), case.at)
-        self.text_id = text_id(cause)
+
+    @property
+    def text_id(self) -> str:
+        return text_id(self.cause)
 
     def event(self, kind: type[E], **fields: Any) -> E:
         """Raises NotAllowed: no row allows it, or the row's condition does not hold."""
@@ -365,39 +368,31 @@ def evolve(case: Case | None, event: CaseEvent) -> Case:
         )
     if event.sequence <= case.sequence:
         return case
-    after = replace(case, state=event.state, sequence=event.sequence, at=event.at, holder=event.administration)
+    after: dict[str, Any] = {
+        "state": event.state, "sequence": event.sequence, "at": event.at, "holder": event.administration
+    }  # fmt: skip
     if case.state == WAITING and event.state != WAITING:
         pauses = _pauses_at(case, event.at)
-        after = replace(
-            after, asked_by=None, asked_at=None, pauses=pauses, answer_due=_answer_due(case.round_start, pauses)
-        )
+        after |= {"asked_by": None, "asked_at": None, "pauses": pauses}
+        after["answer_due"] = _answer_due(case.round_start, pauses)
     match event:
         case CaseRouted():
-            return replace(after, relayed_at=case.relayed_at or event.at)
+            after["relayed_at"] = case.relayed_at or event.at
         case CaseQuestionAsked():
-            return replace(after, asked_by=event.asked_by, asked_at=event.at)
+            after |= {"asked_by": event.asked_by, "asked_at": event.at}
         case CaseQuestionAnswered():
-            return replace(after, answer_due=event.answer_due)
+            after["answer_due"] = event.answer_due
         case CaseAnswered():
-            return replace(after, answered_at=event.at)
+            after["answered_at"] = event.at
         case CaseRated():
-            return replace(after, rating=event.score)
+            after["rating"] = event.score
         case CaseReopened():
-            rung = frozenset((t, due) for t, due in case.rung if t == "relay-breached")
-            return replace(
-                after,
-                reopened=True,
-                rating=None,
-                answered_at=None,
-                round_start=event.at,
-                pauses=(),
-                answer_due=event.answer_due,
-                rung=rung,
-            )
+            after |= {"reopened": True, "rating": None, "answered_at": None, "pauses": ()}
+            after |= {"round_start": event.at, "answer_due": event.answer_due}
+            after["rung"] = frozenset((t, due) for t, due in case.rung if t == "relay-breached")
         case CaseDeadlineWarned() | CaseDeadlineBreached():
-            return replace(after, rung=case.rung | {(event.threshold, event.due)})
-        case _:
-            return after
+            after["rung"] = case.rung | {(event.threshold, event.due)}
+    return replace(case, **after)
 
 
 def fold(history: Iterable[CaseEvent]) -> Case | None:
@@ -431,6 +426,13 @@ def alarms(case: Case, rules: Rules) -> list[Alarm]:
                 found.append(Alarm(case.answer_due - timedelta(days=rules.warn_days), "answer-warned", case.answer_due))
             found.append(Alarm(_just_after(case.answer_due), "answer-breached", case.answer_due))
     return sorted(found, key=lambda alarm: alarm.moment)
+
+
+def armed(before: Case | None, after: Case | None, rules: Rules) -> datetime | None:
+    """When the clock has to look at a case, if a change has made that sooner than it was; a later moment needs no word,
+    since the clock sees it when it looks at the earlier one."""
+    then, now = (next(iter(alarms(case, rules)), None) if case else None for case in (before, after))
+    return now.moment if now and (then is None or now.moment < then.moment) else None
 
 
 def objection_until(case: Case, rules: Rules) -> datetime:

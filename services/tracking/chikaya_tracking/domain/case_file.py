@@ -3,7 +3,7 @@
 The only way in is `receive`: it takes a cause from any topic, any number of times, in any order of the topics.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -32,10 +32,10 @@ from chikaya_contracts.messages.lifecycle import (
 from chikaya_contracts.messages.requests import ClockReached, ComplaintSupplemented
 from chikaya_contracts.messages.routing import ComplaintRouted, Decision
 
-from .case import Case, Cause, NotAllowed, Rules, asker, decide, event_id, evolve, fold, refusal, text_id
+from .case import Case, Cause, NotAllowed, Rules, asker, decide, event_id, evolve, fold, refusal
 
-MAX_PARKED = 200
-"""More than this waiting for one case is no lateness, and would outgrow a document: the next is a dead letter."""
+MAX_PARKED = 50
+"""What may wait for one case from one topic: an administration has five decisions to make of a complaint, not fifty."""
 
 Kind = Literal[
     "question-answered", "supplemented", "withdrawn", "rated", "reopened", "closed", "transferred", "refused",
@@ -55,7 +55,7 @@ _FOLLOWED: dict[type[CaseEvent], Kind] = {
 
 
 class TooMuchParked(Exception):
-    """Hundreds of messages wait for a complaint that nobody has submitted, or for a decision that never came."""
+    """Dozens of our own messages wait for a complaint that nobody has submitted, or for a decision that never came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,11 @@ class Consequence:
 
 @dataclass(frozen=True)
 class CaseFile:
-    """All that is kept of one complaint. `version` counts writes; `case` is the fold of `history`."""
+    """All that is kept of one complaint. `version` counts writes; `case` is the fold of `history`.
+
+    Only ever added to, but for `parked`, of which what has been let in is gone. `overflowed` are the outboxes that
+    have sent too much for a complaint that nobody has submitted.
+    """
 
     complaint_id: str
     version: int = 0
@@ -115,6 +119,7 @@ class CaseFile:
     applied: tuple[Applied, ...] = ()
     parked: tuple[Cause, ...] = ()
     inboxes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    overflowed: frozenset[str] = frozenset()
     case: Case | None = None
 
     @classmethod
@@ -132,9 +137,17 @@ class CaseFile:
         """What this cause led to, if it has been decided."""
         return next((applied for applied in self.applied if applied.key == (topic, id)), None)
 
-    def text(self, key: str | None) -> str | None:
+    def knows(self, cause: Cause) -> bool:
+        """Whether this cause has been decided, or waits here."""
+        return remembered(self, cause) is not None or self.parks(cause)
+
+    def parks(self, cause: Cause) -> bool:
+        """Whether this cause waits here."""
+        return any(key(parked) == key(cause) for parked in self.parked)
+
+    def text(self, text_id: str | None) -> str | None:
         """The words behind a `text_id`."""
-        return self.texts.get(key) if key else None
+        return self.texts.get(text_id) if text_id else None
 
 
 # -- taking in --------------------------------------------------------------------------------------------------------
@@ -144,25 +157,39 @@ def receive(file: CaseFile, cause: Cause, rules: Rules) -> CaseFile:
     """`file` after `cause` and after all parked causes that it lets in; the same file for a repeat.
 
     Raises:
-        TooMuchParked: the cause would have to wait, and too many wait already.
+        TooMuchParked: the cause would have to wait, and too many of its topic wait already.
     """
-    if remembered(file, cause) or any(_key(p) == _key(cause) for p in file.parked):
+    if file.knows(cause):
         return file
-    if _waits(file, cause):
-        if len(file.parked) >= MAX_PARKED:
-            raise TooMuchParked(f"{len(file.parked)} messages wait already for complaint {file.complaint_id}")
-        return replace(file, parked=(*file.parked, cause))
+    if waits_for(file, cause):
+        return _park(file, cause, rules)
     after = _apply(file, cause, rules)
     released: list[tuple[str, str]] = []
-    while let_in := next((p for p in after.parked if not _waits(after, p)), None):
+    while let_in := next((p for p in after.parked if not waits_for(after, p)), None):
         after = replace(after, parked=tuple(p for p in after.parked if p is not let_in))
         if not remembered(after, let_in):
             after = _apply(after, let_in, rules)
-            released.append(_key(let_in))
+            released.append(key(let_in))
     if released:
-        noted = tuple(replace(a, released=tuple(released)) if a.key == _key(cause) else a for a in after.applied)
+        noted = tuple(replace(a, released=tuple(released)) if a.key == key(cause) else a for a in after.applied)
         after = replace(after, applied=noted)
     return after
+
+
+def _park(file: CaseFile, cause: Cause, rules: Rules) -> CaseFile:
+    if sum(parked.topic == cause.topic for parked in file.parked) < MAX_PARKED:
+        return replace(file, parked=(*file.parked, cause))
+    # An administration's excess is its own loss, and no outage: it is refused, with a record, and harms nobody else.
+    if not isinstance(cause.data, AdministrationDecision):
+        raise TooMuchParked(f"{MAX_PARKED} messages of {cause.topic} wait already for complaint {file.complaint_id}")
+    if file.case:
+        return _recorded(file, cause, [refusal(file.case, cause, "state", rules)])
+    return file if cause.topic in file.overflowed else replace(file, overflowed=file.overflowed | {cause.topic})
+
+
+def forgotten(file: CaseFile) -> CaseFile:
+    """`file` without what waits in it for a submission."""
+    return replace(file, parked=(), overflowed=frozenset())
 
 
 def remembered(file: CaseFile, cause: Cause) -> Applied | None:
@@ -173,59 +200,61 @@ def remembered(file: CaseFile, cause: Cause) -> Applied | None:
         case Decision(decision=number):
             return next((a for a in file.applied if a.decision == number), None)
         case _:
-            return file.find(*_key(cause))
+            return file.find(*key(cause))
 
 
-def _key(cause: Cause) -> tuple[str, str]:
+def key(cause: Cause) -> tuple[str, str]:
+    """What tells causes apart: an id is its sender's."""
     return cause.topic, cause.id
 
 
-def _waits(file: CaseFile, cause: Cause) -> bool:
-    """Whether something that must come before `cause` has not come yet."""
+def waits_for(file: CaseFile, cause: Cause) -> Literal["submission", "decision"] | None:
+    """What must come before `cause` and has not come yet."""
     match cause.data:
         case ComplaintSubmitted():
-            return False
+            return None
         case _ if file.case is None:
-            return True
+            return "submission"
         case Decision(decision=number):
-            return number > file.decisions + 1
+            return "decision" if number > file.decisions + 1 else None
         case AdministrationDecision():
             # Its dossier may have reached an administration before the decision reaches us.
-            return file.case.undecided
+            return "decision" if file.case.undecided else None
         case _:
-            return False
+            return None
 
 
 def _apply(file: CaseFile, cause: Cause, rules: Rules) -> CaseFile:
-    before = file.case
     try:
-        events = decide(before, cause, rules)
+        events = decide(file.case, cause, rules)
     except NotAllowed as no:
-        assert before is not None  # noqa: S101 (what comes before the receipt waits)
-        events = [refusal(before, cause, no.reason, rules)]
+        assert file.case is not None  # noqa: S101 (what comes before the receipt waits)
+        events = [refusal(file.case, cause, no.reason, rules)]
     if not events and isinstance(cause.data, ClockReached):
         return file  # an alarm that no longer holds may hold again later: it is not remembered
-    texts, inboxes = dict(file.texts), dict(file.inboxes)
+    return _recorded(file, cause, events)
+
+
+def _recorded(file: CaseFile, cause: Cause, events: Sequence[CaseEvent]) -> CaseFile:
+    """`file` with what has happened because of `cause`, and who is told of it."""
+    filing, texts, inboxes = file.filing, file.texts, file.inboxes
     words = getattr(cause.data, "text", None)
-    if words and any(getattr(event, "text_id", None) == text_id(cause) for event in events):
-        texts[text_id(cause)] = words
+    words_id = next((found for event in events if (found := getattr(event, "text_id", None))), None)
+    if words and words_id:
+        texts = MappingProxyType({**texts, words_id: words})
     match cause.data:
+        case ComplaintSubmitted():
+            filing = cause.data
         case ComplaintRouted(administration=administration, inbox=inbox):
-            inboxes[administration] = inbox
+            inboxes = MappingProxyType({**inboxes, administration: inbox})
         case AdministrationDecision():
-            inboxes.setdefault(asker(cause), cause.topic.replace(".outbox.", ".inbox."))
-    after = replace(
-        file,
-        filing=cause.data if isinstance(cause.data, ComplaintSubmitted) else file.filing,
-        history=(*file.history, *events),
-        texts=MappingProxyType(texts),
-        inboxes=MappingProxyType(inboxes),
-    )
+            if (sender := asker(cause)) not in inboxes:
+                inboxes = MappingProxyType({**inboxes, sender: cause.topic.replace(".outbox.", ".inbox.")})
     told: list[Told] = []
     to_routing: int | None = None
-    case = before
+    case, history = file.case, (*file.history, *events)
     for event in events:
-        told += _told(after, case, cause, event)
+        told += _told(history, case, cause, event)
         if isinstance(event, CaseSupplemented | CaseQuestionAnswered) and case and case.undecided:
             to_routing = event.sequence
         case = evolve(case, event)
@@ -237,10 +266,18 @@ def _apply(file: CaseFile, cause: Cause, rules: Rules) -> CaseFile:
         to_routing=to_routing,
         decision=cause.data.decision if isinstance(cause.data, Decision) else None,
     )
-    return replace(after, case=case, applied=(*after.applied, applied))
+    return replace(
+        file,
+        filing=filing,
+        history=history,
+        texts=texts,
+        applied=(*file.applied, applied),
+        inboxes=inboxes,
+        case=case,
+    )
 
 
-def _told(file: CaseFile, before: Case | None, cause: Cause, event: CaseEvent) -> Iterator[Told]:
+def _told(history: Sequence[CaseEvent], before: Case | None, cause: Cause, event: CaseEvent) -> Iterator[Told]:
     """Which administrations are told of `event`, and as what."""
     holder = before.holder if before else None
     match event:
@@ -257,7 +294,7 @@ def _told(file: CaseFile, before: Case | None, cause: Cause, event: CaseEvent) -
                 yield Told(holder, "transferred", sequence)
             if holder != administration:
                 # The dossier holds only the first text: the new holder is sent all that was added since.
-                for earlier in file.history:
+                for earlier in history:
                     if earlier.sequence < sequence and isinstance(earlier, CaseSupplemented | CaseQuestionAnswered):
                         yield Told(administration, "supplemented", earlier.sequence)
         case CaseTriaged(sequence=sequence) if holder:
@@ -276,7 +313,7 @@ def consequences(file: CaseFile, cause: Cause) -> list[Consequence]:
     applied = remembered(file, cause)
     if applied is None:
         return []
-    released = [found for key in applied.released if (found := file.find(*key))]
+    released = [found for each in applied.released if (found := file.find(*each))]
     return [one for each in (applied, *released) for one in _consequences(file, each)]
 
 
