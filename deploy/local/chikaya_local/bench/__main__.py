@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from chikaya_local.stack import ROOT
 
 from . import floors, intake, printed, singles
 from .figures import Part
-from .system import HOME, Options, System
+from .system import HOME, Options, System, TookTooLong
 
 DOCUMENTATION = ROOT / "docs" / "explanation" / "performance.md"
 LAST_LINE = (
@@ -51,7 +52,8 @@ def main() -> int:
         console.rule(name)
         try:
             parts.append(PARTS[name](options))
-        except CannotStart as error:
+        except (CannotStart, TookTooLong, subprocess.CalledProcessError, RuntimeError) as error:
+            # The other parts are measured all the same; the exit code tells.
             console.print(f"{name}: {error}", style="red", markup=False)
             failed.append(name)
             continue

@@ -40,7 +40,7 @@ async def run(wanted: int, out: str, topics: Sequence[str]) -> dict[str, float]:
         for record in records:
             model = messages.ALL[dict(record.headers)["ce_type"].decode()]
             value = model.model_validate_json(record.value).model_dump_json(exclude_none=True).encode()
-            sent.append(await producer.send(out, value, key=record.key, headers=record.headers))
+            sent.append(await producer.send(out, value, key=record.key, headers=list(record.headers)))
         if sent:
             await asyncio.gather(*sent)
             await consumer.commit()

@@ -62,7 +62,7 @@ def run(options: Options) -> Part:
         system.stack.stop("intake")
         log = system.stack.directory / "commands.bson"
         system.start_through("intake", "chikaya_local.bench.commands", str(log), "chikaya_intake.app")
-        ready_within(system.stack.url("intake"))
+        system.stack.wait_ready("intake")
         _load(system, "intake", CONNECTIONS[-1], options.count(RECORDED), first)
         system.stack.stop("intake")
         seconds, operations = commands.replay(log, system.mongo_uri, "chikaya_bench_admin")

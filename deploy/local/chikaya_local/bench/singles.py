@@ -13,7 +13,7 @@ from chikaya_contracts.envelope import Event, Message
 
 from . import commands, workload
 from .figures import Part, Plot, Table
-from .system import FLOOR_TOPIC, Options, System, ready_within
+from .system import FLOOR_TOPIC, Options, System
 
 RECORDED = 600
 MEASURED = 3_000
@@ -144,7 +144,7 @@ def _drain(
         system.start_through(bench.service, bench.through)
     else:
         system.stack.start(bench.service)
-    ready_within(system.stack.url(bench.service))
+    system.stack.wait_ready(bench.service)
     watched = (bench.service, *system.servers)
     before = system.cpu_s(*watched)
     drained = asyncio.run(system.drained(f"{bench.service}.", _topics(events), bench.out))
