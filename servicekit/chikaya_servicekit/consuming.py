@@ -1,48 +1,48 @@
-"""Consuming in batches: effect first, offset after; what may pass is tried again, what cannot becomes a dead letter.
+"""Consuming: FastStream polls, records are worked in lanes, in order and in batches, offsets committed after effects.
 
-The rules (DESIGN, Delivery): a dependency that is away holds the batch and is tried without limit; only a record
-that fails while its dependencies are there is dead-lettered, alone; if that write fails, no offset is committed;
-too many dead letters in a row stop the consumer.
+A lane is what must stay in order: of a consumer of fixed topics, one partition number (such topics have the same
+number of partitions and the same key, so a complaint is in one lane of all of them); of a family of topics, one
+partition of one topic. While a lane works a batch, its next records gather: batches grow under load by themselves,
+and a lane that is held or slow delays no other. What polls goes on polling, so that a consumer that waits for
+something stays in its group.
 """
 
 import asyncio
-import random
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import structlog
-from aiokafka import ConsumerRecord
-from chikaya_contracts import messages
-from chikaya_contracts.envelope import Event, Headers, Message, Undecodable, decode
-from chikaya_contracts.topics import DEAD_LETTERS, Topic
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+from chikaya_contracts.topics import Topic
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 
-from . import dead_letters
+from .backoff import delays
+from .batches import Batches, Handler, place
 from .clock import Clock
-from .faults import DeadLettersExceeded, DependencyDown, TooLarge
+from .faults import DeadLettersExceeded
+from .letters import Letters
 from .publishing import KafkaPublisher
-from .telemetry import BATCHES, RECORDS, RETRIES, linked_to, tracer
+from .telemetry import BATCHES
 
 log = structlog.get_logger()
 
-TRIES = 4  # of one record that fails for no outside reason
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
-HOLD_S = 60.0  # then the batch is polled anew: Kafka expels a consumer that does not poll for 5 minutes
-DEAD_LETTERS_IN_A_ROW = 20
-LOG_APPEND_TIME = 1
-SMALL_HEADER = 256  # bytes of name and value: what is kept of a record too large to be copied
-
-Handler = Callable[[Sequence[Event[Message]]], Awaitable[None]]
+LANES_AHEAD = 2  # batches that may gather in a lane before its partitions are paused
+COMMIT_EVERY_S = 0.1
+SETTLE_WITHIN_S = 8.0  # for what is in hand when partitions are taken away or the process is to leave
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """What reads some topics. Its group is `<principal>.<name>`; a family of topics is read by its pattern."""
+    """What reads some topics. Its group is `<principal>.<name>`; a family of topics is read by its pattern.
+
+    `handle` is given batches of at most `max_records` events; several at once, of different lanes.
+    """
 
     name: str
     topics: Sequence[Topic]
@@ -50,28 +50,24 @@ class Consumer:
     max_records: int = 500
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    record: ConsumerRecord
-    said: str
-    attempts: int
-    since: datetime
+@dataclass(eq=False)
+class _Lane:
+    """What waits, and the task that works it."""
+
+    waiting: list[ConsumerRecord] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+    paused: set[TopicPartition] = field(default_factory=set)
+    held_by: str | None = None
+
+    def hold(self, reason: str | None) -> None:
+        self.held_by = reason
 
     @property
-    def reason(self) -> str:
-        """On one line, and short enough for a header."""
-        return re.sub(r"\s+", " ", self.said)[:500]
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
 
 
-def delays() -> Iterable[float]:
-    """Seconds before each further try: doubling, with jitter, up to a limit."""
-    delay = FIRST_DELAY_S
-    while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(delay * 2, LONGEST_DELAY_S)
-
-
-class ConsumerRun:
+class ConsumerRun(ConsumerRebalanceListener):  # type: ignore[misc]
     """One consumer at work in one process."""
 
     def __init__(
@@ -79,202 +75,194 @@ class ConsumerRun:
         consumer: Consumer,
         service: str,
         publisher: KafkaPublisher,
+        letters: Letters,
         clock: Clock,
         transient: tuple[type[Exception], ...],
     ) -> None:
         self.consumer = consumer
         self.stopped: DeadLettersExceeded | None = None
-        self.held_by: str | None = None
-        self._service, self._publisher, self._clock, self._transient = service, publisher, clock, transient
-        self._known = messages.on(*consumer.topics)
-        self._dead_letters = DEAD_LETTERS.named(service).name
-        self._failed_in_a_row = self._undecodable_in_a_row = 0
-        # Members of a family are written by others: one that sends rubbish must not stop the rest.
-        self._written_by_others = any(topic.placeholder for topic in consumer.topics)
+        self._service, self._letters, self._transient = service, letters, transient
+        self._batches = Batches(
+            consumer.name, consumer.topics, consumer.handle, service, publisher, letters, clock, transient
+        )
+        self._families = [topic for topic in consumer.topics if topic.placeholder]
+        if self._families and len(consumer.topics) > 1:
+            raise ValueError(f"consumer {consumer.name}: a family of topics has a consumer of its own")
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._kafka: AIOKafkaConsumer | None = None
+        self._done: dict[TopicPartition, int] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._known, self._learning = False, asyncio.Lock()
+        self._leaving = False
+
+    @property
+    def held_by(self) -> str | None:
+        """What a lane waits for, if one does."""
+        return next((lane.held_by for lane in self._lanes.values() if lane.held_by), None)
 
     def subscribe(self, broker: KafkaBroker, principal: str) -> None:
         """Registers with FastStream, before the broker starts."""
-        families = [topic for topic in self.consumer.topics if topic.placeholder]
-        if families and len(self.consumer.topics) > 1:
-            raise ValueError(f"consumer {self.consumer.name}: a family of topics has a consumer of its own")
         subscriber = broker.subscriber(
-            *(topic.name for topic in self.consumer.topics if not families),
-            pattern=families[0].pattern if families else None,
+            *(topic.name for topic in self.consumer.topics if not self._families),
+            pattern=self._families[0].pattern if self._families else None,
             batch=True,
             group_id=f"{principal}.{self.consumer.name}",
-            ack_policy=AckPolicy.NACK_ON_ERROR,
+            ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             max_records=self.consumer.max_records,
             batch_timeout_ms=50,
             session_timeout_ms=6_000,
             heartbeat_interval_ms=2_000,
+            # A range gives equal numbers of all its topics to one instance: a lane is whole there.
+            partition_assignment_strategy=[RoundRobinPartitionAssignor if self._families else RangePartitionAssignor],
+            listener=self,
             parser=_whole,
             decoder=_raw,
             no_reply=True,
         )
 
         async def consume(message: KafkaMessage) -> None:
-            await self._polled(message.raw_message)
+            self._take(message.raw_message, message.consumer)  # type: ignore[arg-type]
 
         subscriber(consume)
 
-    async def _polled(self, records: Sequence[ConsumerRecord]) -> None:
-        """`process`, and what nobody foresaw said aloud: FastStream polls the batch anew at once, without a word."""
-        try:
-            await self.process(records)
-        except (DependencyDown, DeadLettersExceeded):
-            raise
-        except Exception as error:
-            self.held_by = f"{type(error).__name__} in {_place(error)}"
-            log.exception("batch failed, polled anew", consumer=self.consumer.name)
-            await asyncio.sleep(1)
-            raise
+    def _take(self, records: Iterable[ConsumerRecord], kafka: AIOKafkaConsumer) -> None:
+        """Gives records to their lanes; a lane that has enough is polled no more until it has worked some off."""
+        self._kafka = kafka
+        mine = kafka.assignment()
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            if self._leaving or partition not in mine:
+                continue  # polled just before it was taken away: another instance reads it
+            lane = self._lanes.setdefault(partition if self._families else record.partition, _Lane())
+            lane.waiting.append(record)
+            if len(lane.waiting) >= LANES_AHEAD * self.consumer.max_records and partition not in lane.paused:
+                kafka.pause(partition)
+                lane.paused.add(partition)
+        for lane in self._lanes.values():
+            if lane.waiting and not lane.busy and not self.stopped:
+                lane.task = asyncio.create_task(self._work(lane))
 
-    async def process(self, records: Sequence[ConsumerRecord]) -> None:
-        """One batch, to its end: when this returns its offsets may be committed.
+    async def _work(self, lane: _Lane) -> None:
+        """Works a lane's batches until none waits."""
+        size = self.consumer.max_records
+        while lane.waiting and not self.stopped:
+            batch, lane.waiting = lane.waiting[:size], lane.waiting[size:]
+            if lane.paused and len(lane.waiting) < size:
+                self._resume(lane)
+            started = time.perf_counter()
+            try:
+                await self._to_its_end(lane, batch)
+            except DeadLettersExceeded as error:
+                self.stopped = error
+                for other in self._lanes.values():
+                    if other is not lane and other.task:
+                        other.task.cancel()
+                log.critical("consumer stopped", consumer=self.consumer.name, error=str(error))
+                return
+            BATCHES.labels(self._service, self.consumer.name).observe(time.perf_counter() - started)
+            for record in batch:
+                self._done[TopicPartition(record.topic, record.partition)] = record.offset + 1
+            if self._committing is None or self._committing.done():
+                self._committing = asyncio.create_task(self._commit_soon())
+
+    async def _to_its_end(self, lane: _Lane, batch: Sequence[ConsumerRecord]) -> None:
+        """One batch; a failure of what is outside, or that nobody foresaw in the kit itself, is said and tried again.
 
         Raises:
-            DependencyDown: held too long; to be polled again from where it began.
-            DeadLettersExceeded: stopped.
+            DeadLettersExceeded: see `Batches.process`.
         """
-        if self.stopped:
-            await asyncio.sleep(1)
-            raise self.stopped
-        started = time.perf_counter()
-        events: list[tuple[ConsumerRecord, Event[Message]]] = []
-        for record in records:
-            try:
-                event = decode(record.topic, record.value, record.headers, self._known)
-            except Undecodable as error:
-                failure = _Failure(record, f"undecodable: {error}", 1, self._clock())
-                await self._set_aside(failure)
-                if not self._written_by_others:
-                    self._undecodable_in_a_row += 1
-                    self._stop_after(self._undecodable_in_a_row, failure)
-                continue
-            self._undecodable_in_a_row = 0
-            if event is None:
-                self._count(record, "ignored")
-                continue
-            if record.timestamp_type == LOG_APPEND_TIME:
-                event = replace(event, time=datetime.fromtimestamp(record.timestamp / 1000, UTC))
-            events.append((record, event))
-        if events:
-            links = [link for _, event in events[:32] if (link := linked_to(event.traceparent))]
-            with tracer.start_as_current_span(f"{self._service}.{self.consumer.name}", links=links):
-                await self._apply(events)
-        BATCHES.labels(self._service, self.consumer.name).observe(time.perf_counter() - started)
-
-    async def _apply(self, batch: list[tuple[ConsumerRecord, Event[Message]]]) -> None:
-        try:
-            await self._handled([event for _, event in batch])
-        except (DependencyDown, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            if len(batch) == 1:
-                await self._alone(*batch[0], error)
-            else:
-                log.warning("batch failed: taken apart", consumer=self.consumer.name, error=type(error).__name__)
-                for one in batch:
-                    await self._apply([one])
-            return
-        self._failed_in_a_row = 0
-        for record, _ in batch:
-            self._count(record, "done")
-
-    async def _handled(self, events: list[Event[Message]]) -> None:
-        await self._held_while_away(lambda: self.consumer.handle(events))
-
-    async def _held_while_away(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Does `work`, again and again until nothing that it needs is away."""
-        began = time.monotonic()
         for delay in delays():
             try:
-                await work()
+                await self._letters_known()
+                await self._batches.process(batch, lane.hold)
+            except DeadLettersExceeded:
+                raise
             except self._transient as error:
-                self.held_by = f"{type(error).__name__}: {error}"
-                RETRIES.labels(self._service, self.consumer.name).inc()
-                if time.monotonic() - began > HOLD_S:
-                    raise DependencyDown(self.held_by) from error
-                log.warning("batch held", consumer=self.consumer.name, error=type(error).__name__)
-                await asyncio.sleep(delay)
-            except Exception:
-                self.held_by = None
-                raise
+                lane.hold(f"{type(error).__name__}: {error}")
+            except Exception as error:
+                reason = f"{type(error).__name__} in {place(error)}"
+                if self.held_by != reason:
+                    log.exception("batch failed, tried again", consumer=self.consumer.name)
+                lane.hold(reason)
             else:
-                self.held_by = None
+                lane.hold(None)
                 return
-
-    async def _alone(self, record: ConsumerRecord, event: Event[Message], error: Exception) -> None:
-        """A record that failed by itself: a few more tries, then set aside."""
-        since = self._clock()
-        for attempt, delay in zip(range(2, TRIES + 1), delays(), strict=False):
             await asyncio.sleep(delay)
-            try:
-                await self._handled([event])
-            except (DependencyDown, asyncio.CancelledError):
-                raise
-            except Exception as again:
-                error = again
+
+    async def _letters_known(self) -> None:
+        """Returns when all dead letters are known that others set aside before these partitions came here."""
+        if not self._known:
+            async with self._learning:
+                if not self._known:
+                    await self._letters.caught_up()
+                    self._known = True
+
+    def _resume(self, lane: _Lane) -> None:
+        if self._kafka is not None:
+            self._kafka.resume(*(lane.paused & self._kafka.assignment()))
+        lane.paused.clear()
+
+    # -- offsets
+
+    async def _commit_soon(self) -> None:
+        """Commits what is done, again while more gets done meanwhile."""
+        for delay in delays():
+            await asyncio.sleep(COMMIT_EVERY_S)
+            if await self._commit():
+                if not self._done:
+                    return
             else:
-                self._failed_in_a_row = 0
-                self._count(record, "done")
-                log.info("done at a further try", consumer=self.consumer.name, attempt=attempt)
-                return
-        failure = _Failure(record, f"{type(error).__name__} in {_place(error)}", TRIES, since)
-        await self._set_aside(failure)
-        self._failed_in_a_row += 1
-        self._stop_after(self._failed_in_a_row, failure)
+                await asyncio.sleep(delay)
 
-    async def _set_aside(self, failure: _Failure) -> None:
-        record, headers = failure.record, self._headers_of(failure, failure.record.headers, "")
-
-        async def whole() -> None:
-            # Kafka keeps a record with neither key nor value, but aiokafka sends none.
-            value = b"" if record.key is None and record.value is None else record.value
-            await self._publisher.send_raw(self._dead_letters, record.key, value, headers)
-
-        async def beginning() -> None:
-            # What its topic takes may be too large with our headers, or without its compression.
-            small = [pair for pair in record.headers if len(pair[0]) + len(pair[1] or b"") <= SMALL_HEADER][:32]
-            size = f" ({len(record.value or b'')} bytes: too large to be copied, to be read where it lies)"
-            key = record.key and record.key[:SMALL_HEADER]
-            await self._publisher.send_raw(self._dead_letters, key, b"", self._headers_of(failure, small, size))
-
+    async def _commit(self) -> bool:
+        """False when Kafka did not take it; what is not committed is delivered again, and repeats nothing."""
+        if self._kafka is None:
+            return True
+        mine, lanes = self._kafka.assignment(), self._lanes
+        offsets = {partition: offset for partition, offset in self._done.items() if partition in mine}
+        self._done = {}
+        if not offsets:
+            return True
         try:
-            await self._held_while_away(whole)
-        except TooLarge:
-            await self._held_while_away(beginning)
-        self._count(record, "dead_letter")
-        where = f"{record.topic}[{record.partition}]"
-        log.error("dead letter", consumer=self.consumer.name, where=where, offset=record.offset, reason=failure.reason)
+            await self._kafka.commit(offsets)
+        except (KafkaError, IllegalStateError) as error:
+            log.info("offsets not committed", consumer=self.consumer.name, error=type(error).__name__)
+            if self._lanes is lanes:  # else partitions were taken away meanwhile
+                self._done = offsets | self._done
+            return False
+        return True
 
-    def _headers_of(self, failure: _Failure, original: Headers, remark: str) -> list[tuple[str, bytes | None]]:
-        return dead_letters.headers(
-            original,
-            topic=failure.record.topic,
-            partition=failure.record.partition,
-            offset=failure.record.offset,
-            consumer=self.consumer.name,
-            reason=failure.reason + remark,
-            attempts=failure.attempts,
-            first_failed_at=failure.since,
-            last_failed_at=self._clock(),
-        )
+    # -- taking leave
 
-    def _stop_after(self, in_a_row: int, last: _Failure) -> None:
-        """Raises DeadLettersExceeded when that many are an outage."""
-        if in_a_row < DEAD_LETTERS_IN_A_ROW:
-            return
-        self.stopped = DeadLettersExceeded(
-            f"{in_a_row} records in a row failed on {last.record.topic}[{last.record.partition}]; the last: "
-            f"{last.reason}; stopped at offset {last.record.offset}. Mend the cause, then restart this process."
-        )
-        log.critical("consumer stopped", consumer=self.consumer.name, error=str(self.stopped))
-        raise self.stopped
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Before another instance gets a partition, what is in hand is finished and committed."""
+        await self._settle()
 
-    def _count(self, record: ConsumerRecord, outcome: str) -> None:
-        RECORDS.labels(self._service, self.consumer.name, record.topic, outcome).inc()
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Lanes are made when records come."""
+
+    async def leave(self) -> None:
+        """Takes no more, finishes what is in hand, commits."""
+        self._leaving = True
+        await self._settle()
+        if self._committing is not None:
+            self._committing.cancel()
+
+    async def _settle(self) -> None:
+        lanes, self._lanes = list(self._lanes.values()), {}
+        for lane in lanes:
+            lane.waiting.clear()
+            if lane.task and lane.held_by:
+                lane.task.cancel()  # what it waits for may be long in coming
+        if busy := [lane.task for lane in lanes if lane.task]:
+            _, late = await asyncio.wait(busy, timeout=SETTLE_WITHIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*busy, return_exceptions=True)
+        await self._commit()
+        self._done.clear()
+        self._known = False
 
 
 async def _whole(
@@ -288,11 +276,3 @@ async def _whole(
 
 async def _raw(message: KafkaMessage) -> None:
     """FastStream's decoder, doing nothing: records are decoded here, each alone."""
-
-
-def _place(error: Exception) -> str:
-    """Where an exception was raised; its message may hold personal data."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else "?"

@@ -15,9 +15,11 @@ from fastapi_offline import FastAPIOffline
 from faststream.kafka import KafkaBroker
 
 from . import http
+from .backoff import LONGEST_DELAY_S, delays
 from .clock import Clock, utc_now
-from .consuming import LONGEST_DELAY_S, Consumer, ConsumerRun, delays
+from .consuming import Consumer, ConsumerRun
 from .faults import TRANSIENT, DependencyDown
+from .letters import Letters
 from .publishing import KafkaPublisher
 from .settings import ServiceSettings
 from .telemetry import READY, configure_logs, configure_traces
@@ -52,6 +54,7 @@ class Process:
     ) -> None:
         self.settings, self.clock = settings, clock
         self.publisher = KafkaPublisher(settings.SERVICE, settings.kafka_client())
+        self._letters = Letters(settings.SERVICE, settings.kafka_client())
         self._optional = {"kafka"} if kafka == "optional" else set[str]()
         self._transient = (*TRANSIENT, *transient)
         self._needs: dict[str, Action] = {"kafka": self.publisher.ping} if kafka else {}
@@ -61,6 +64,7 @@ class Process:
         self._notes: dict[str, Callable[[], str]] = {}
         self._runs: list[ConsumerRun] = []
         self._broker: KafkaBroker | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[str, str] = {"start": "starting"}
         self.app: FastAPI = FastAPIOffline(title=f"Chikaya {title}", version="0.1.0", lifespan=self._lifespan)
@@ -78,7 +82,8 @@ class Process:
 
     def consume(self, consumer: Consumer) -> None:
         """Adds a consumer; it starts when all needs are met and its topics are there."""
-        self._runs.append(ConsumerRun(consumer, self.settings.SERVICE, self.publisher, self.clock, self._transient))
+        service = self.settings.SERVICE
+        self._runs.append(ConsumerRun(consumer, service, self.publisher, self._letters, self.clock, self._transient))
 
     def background(self, loop: Action) -> None:
         """Runs `loop` for as long as the process lives; one that fails is begun again."""
@@ -101,7 +106,8 @@ class Process:
             READY.labels(self.settings.SERVICE).set(0)
             for task in (starting, *self._tasks):
                 task.cancel()
-            await asyncio.gather(starting, *self._tasks, return_exceptions=True)
+            leaving = (run.leave() for run in self._runs)
+            await asyncio.gather(starting, *leaving, *self._tasks, return_exceptions=True)
             if self._broker:
                 await self._broker.stop()
             await self.publisher.stop()
@@ -145,6 +151,10 @@ class Process:
         }
         if missing := await self.publisher.missing(names):
             raise DependencyDown(f"topics not there (chikaya topics provision): {', '.join(sorted(missing))}")
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._kept_running(self._letters.run))
+            self._tasks.append(self._reading)
+        await self._letters.caught_up()
         broker = KafkaBroker(
             self.settings.kafka_bootstrap.split(","),
             security=self.settings.kafka_broker_security(),

@@ -16,6 +16,10 @@ REQUEST_TIMEOUT_MS = 10_000
 AT_ONCE = 2_000  # records in flight: more would outlive the request timeout on a slow broker
 
 
+Raw = tuple[str, bytes | None, bytes | None, Headers]
+"""(topic, key, value, headers) of a record."""
+
+
 class Publisher(Protocol):
     """What handlers need of a broker."""
 
@@ -50,15 +54,18 @@ class KafkaPublisher:
         cluster = await producer.client.fetch_all_metadata()
         return names - cluster.topics(exclude_internal_topics=False)
 
-    async def send_raw(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, partition: int | None = None
-    ) -> None:
-        """Sends one record as it is (dead letters, replays), to its key's partition unless told to which.
+    async def send_raw(self, records: Sequence[Raw], partition: int | None = None) -> list[int]:
+        """Sends records as they are (dead letters, replays), each to its key's partition unless told to which; gives
+        their offsets.
 
         Raises:
             DependencyDown, TooLarge: see `Publisher.publish`.
         """
-        await self._deliver([(topic, key, value, headers)], partition)
+        return [
+            offset
+            for start in range(0, len(records), AT_ONCE)
+            for offset in await self._deliver(records[start : start + AT_ONCE], partition)
+        ]
 
     async def publish(self, events: Sequence[Event[Message]]) -> None:
         for start in range(0, len(events), AT_ONCE):
@@ -66,9 +73,7 @@ class KafkaPublisher:
         for topic, count in Counter(event.topic for event in events).items():
             PUBLISHED.labels(self._service, topic).inc(count)
 
-    async def _deliver(
-        self, records: Sequence[tuple[str, bytes | None, bytes | None, Headers]], partition: int | None = None
-    ) -> None:
+    async def _deliver(self, records: Sequence[Raw], partition: int | None = None) -> list[int]:
         producer = None
         try:
             async with self._one_sender:
@@ -77,9 +82,11 @@ class KafkaPublisher:
                     await producer.send(topic, value, key=key, headers=headers, partition=partition)
                     for topic, key, value, headers in records
                 ]
-            for result in await asyncio.gather(*sent, return_exceptions=True):
+            acknowledged = await asyncio.gather(*sent, return_exceptions=True)
+            for result in acknowledged:
                 if isinstance(result, BaseException):
                     raise result
+            return [result.offset for result in acknowledged]
         except MessageSizeTooLargeError as error:
             await self._discard(producer)
             raise TooLarge("a message is larger than Kafka takes") from error

@@ -20,6 +20,7 @@ REQUESTS = Histogram(
 RECORDS = Counter("chikaya_records_total", "Kafka records consumed.", ["service", "consumer", "topic", "outcome"])
 BATCHES = Histogram("chikaya_batch_seconds", "Duration of one batch, effect and publication.", ["service", "consumer"])
 RETRIES = Counter("chikaya_retries_total", "Batches tried again since something was away.", ["service", "consumer"])
+OPEN_LETTERS = Gauge("chikaya_open_dead_letters", "Dead letters that are neither replayed nor discarded.", ["service"])
 PUBLISHED = Counter("chikaya_published_total", "Messages acknowledged by Kafka.", ["service", "topic"])
 READY = Gauge("chikaya_ready", "1 when the process had all it waits for, when /readyz last asked.", ["service"])
 

@@ -15,10 +15,11 @@ from chikaya_contracts.envelope import Event, Message, encode
 from chikaya_contracts.messages.channel import ChannelSubmission
 from chikaya_contracts.messages.requests import ComplaintSupplemented
 from chikaya_contracts.topics import Topic
-from chikaya_servicekit import consuming, replay
+from chikaya_servicekit import batches, replay
 from chikaya_servicekit.consuming import Consumer
 from chikaya_servicekit.faults import DependencyDown
 from chikaya_servicekit.process import Process
+from chikaya_servicekit.publishing import KafkaPublisher
 from chikaya_servicekit.settings import ServiceSettings
 from confluent_kafka import Producer
 
@@ -75,9 +76,16 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
             await asyncio.sleep(0.02)
 
 
-async def dead_letters_of(broker: Any, consumer: str, *keys: str) -> list[Any]:
+@asynccontextmanager
+async def operator(broker: Any) -> AsyncIterator[KafkaPublisher]:
+    publisher = KafkaPublisher("operator", broker.client("operator"))
+    yield publisher
+    await publisher.stop()
+
+
+async def dead_letters_of(broker: Any, consumer: str, *keys: str, service: str = "routing") -> list[Any]:
     """Those of one test: all read one topic from its beginning, and what others left there fails again."""
-    found = [letter async for letter in replay.letters(broker.client("operator"), "routing")]
+    found = [letter async for letter in replay.letters(broker.client("operator"), service)]
     return [letter for letter in found if letter.consumer == consumer and (letter.key or b"").decode() in keys]
 
 
@@ -118,7 +126,7 @@ async def test_a_bad_record_is_set_aside_alone(kafka: Any) -> None:
     undecodable, failed = sorted(letters, key=lambda letter: letter.attempts)
     assert undecodable.value == b"\xff no JSON"
     assert "ce_specversion" in undecodable.reason
-    assert failed.attempts == consuming.TRIES
+    assert failed.attempts == batches.TRIES
     assert failed.key == poison.data.key.encode()
     assert failed.value == encode(poison)[2]
     assert "ValueError" in failed.reason
@@ -136,11 +144,9 @@ async def test_what_is_away_holds_the_batch_and_shows_in_readyz(kafka: Any) -> N
     await put(kafka, event)
     async with consuming_process(kafka, "held", handle) as client:
         async with asyncio.timeout(20):
-            while "consumer held" not in (await client.get("/readyz")).text:
+            while "the archive is away" not in (answer := await client.get("/readyz")).text:
                 await asyncio.sleep(0.05)
-        answer = await client.get("/readyz")
-        assert answer.status_code == 503
-        assert "the archive is away" in answer.json()["waiting_for"]["consumer held"]
+        assert (answer.status_code, [*answer.json()["waiting_for"]]) == (503, ["consumer held"])
         away = False
         await until(lambda: event.id in done)
         assert (await client.get("/readyz")).status_code == 200
@@ -151,7 +157,7 @@ async def test_too_many_dead_letters_in_a_row_stop_the_consumer(kafka: Any) -> N
     async def handle(_: Sequence[Event[Message]]) -> None:
         raise LookupError("nothing works")
 
-    await put(kafka, *(supplement(ids.new_id()) for _ in range(consuming.DEAD_LETTERS_IN_A_ROW + 5)))
+    await put(kafka, *(supplement(ids.new_id()) for _ in range(2 * batches.IN_A_ROW)))
     async with consuming_process(kafka, "outage", handle) as client:
         async with asyncio.timeout(60):
             while "records in a row failed" not in (answer := await client.get("/readyz")).text:
@@ -159,11 +165,11 @@ async def test_too_many_dead_letters_in_a_row_stop_the_consumer(kafka: Any) -> N
         assert answer.status_code == 503
     found = [letter async for letter in replay.letters(kafka.client("operator"), "routing")]
     failed = [letter for letter in found if letter.consumer == "outage" and "LookupError" in letter.reason]
-    assert len(failed) == consuming.DEAD_LETTERS_IN_A_ROW
+    assert batches.IN_A_ROW <= len(failed) < batches.IN_A_ROW + topics.SUPPLEMENTS.partitions
 
 
 async def test_bad_records_among_good_ones_stop_nobody(kafka: Any) -> None:
-    good = [supplement(ids.new_id()) for _ in range(2 * consuming.DEAD_LETTERS_IN_A_ROW)]
+    good = [supplement(ids.new_id()) for _ in range(2 * batches.IN_A_ROW)]
     done: list[str] = []
 
     async def handle(batch: Sequence[Event[Message]]) -> None:
@@ -203,7 +209,7 @@ async def test_rubbish_from_one_outsider_stops_nobody_else(kafka: Any) -> None:
     def told(error: Any, _: Any) -> None:
         refused.extend([error] if error else [])
 
-    for number in range(2 * consuming.DEAD_LETTERS_IN_A_ROW):
+    for number in range(2 * batches.IN_A_ROW):
         # With neither key nor value nor words in its headers: all that Kafka lets one write.
         headers: Any = [("ce_type", None), (f"x{number}", b"\xff"), ("", b"")]
         producer.produce(topic, None, None, partition=0, headers=headers, on_delivery=told)
@@ -230,7 +236,7 @@ async def test_a_record_too_large_to_be_copied_is_set_aside_by_where_it_lies(kaf
     await producer.stop()
     async with consuming_process(kafka, "large", handle):
         await until(lambda: later.id in done)
-    (letter,) = await dead_letters_of(kafka, "large", "k" * consuming.SMALL_HEADER)
+    (letter,) = await dead_letters_of(kafka, "large", "k" * batches.SMALL_HEADER)
     assert "too large to be copied" in letter.reason
     assert (letter.value, letter.original_topic) == (b"", topics.SUPPLEMENTS.name)
     assert (letter.type, "h" in dict(letter.headers)) == (large.type, False)
@@ -265,7 +271,7 @@ async def test_a_failure_that_nobody_foresaw_shows_in_readyz(kafka: Any, monkeyp
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a fault in the kit itself")
 
-    monkeypatch.setattr(consuming.dead_letters, "headers", broken)
+    monkeypatch.setattr(batches.dead_letters, "headers", broken)
     await put(kafka, supplement(ids.new_id()))
     async with consuming_process(kafka, "unforeseen", handle) as client, asyncio.timeout(20):
         while "RuntimeError in test_consuming.py" not in (answer := await client.get("/readyz")).text:
@@ -289,14 +295,8 @@ async def test_a_replayed_dead_letter_comes_back_as_it_was(kafka: Any) -> None:
             while not (letters := await dead_letters_of(kafka, "replayed", poison.data.key)):
                 await asyncio.sleep(0.2)
         mended = True
-        publisher = Process(
-            Settings(
-                kafka_bootstrap=kafka.bootstrap, kafka_user="operator", kafka_password=kafka.passwords["operator"]
-            ),
-            "Operator",
-        ).publisher
-        await replay.replay(publisher, letters[0], "routing")
-        await publisher.stop()
+        async with operator(kafka) as publisher:
+            await replay.replay(publisher, letters[0], "routing")
         await until(lambda: any(event.id == poison.id for event in done))
     assert next(event for event in done if event.id == poison.id).data == poison.data
 
@@ -363,3 +363,118 @@ async def test_a_process_says_which_topics_it_waits_for(kafka: Any) -> None:
             while "complaints.supplements.v1" not in (answer := await client.get("/readyz")).text:
                 await asyncio.sleep(0.05)
     assert answer.status_code == 503
+
+
+async def test_a_lane_that_is_held_delays_no_other(kafka: Any) -> None:
+    slow, quick = supplement(ids.new_id()), [supplement(ids.new_id()) for _ in range(60)]
+    go_on, done = asyncio.Event(), list[str]()
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if any(event.id == slow.id for event in batch):
+            await go_on.wait()
+        done.extend(event.id for event in batch)
+
+    await put(kafka, slow, *quick)
+    async with consuming_process(kafka, "lanes", handle):
+        # Those of the five other partitions: about 50 of the 60.
+        await until(lambda: len(set(done) & {event.id for event in quick}) > 30)
+        assert slow.id not in done
+        go_on.set()
+        await until(lambda: {slow.id, *(event.id for event in quick)} <= set(done))
+
+
+async def test_later_records_of_a_key_wait_behind_its_dead_letter_and_come_back_in_order(kafka: Any) -> None:
+    key, mended = ids.new_id(), False
+    first, second, third = (supplement(key, text) for text in ("poison", "second", "third"))
+    other, done = supplement(ids.new_id()), list[str]()
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        if not mended and any(event.id == first.id for event in batch):
+            raise ValueError("not yet")
+        done.extend(event.id for event in batch)
+
+    async def letters(count: int) -> list[Any]:
+        async with asyncio.timeout(30):
+            while len(found := await dead_letters_of(kafka, "behind", key)) < count:
+                await asyncio.sleep(0.2)
+        return found
+
+    await put(kafka, first, second, other)
+    async with consuming_process(kafka, "behind", handle):
+        await letters(2)
+    await put(kafka, third)
+    async with consuming_process(kafka, "behind", handle):  # another process knows it from the topic
+        found = await letters(3)
+        assert [letter.behind for letter in found] == [None, found[0].offset, found[0].offset]
+        assert [letter.attempts for letter in found] == [batches.TRIES, 0, 0]
+        assert (other.id in done, second.id in done, third.id in done) == (True, False, False)
+        mended = True
+        async with operator(kafka) as publisher:
+            for letter in found:
+                await replay.replay(publisher, letter, "routing")
+        await until(lambda: third.id in done)
+    assert [id for id in done if id in {first.id, second.id, third.id}] == [first.id, second.id, third.id]
+
+
+async def test_a_replay_keeps_the_legal_time_and_nobody_can_claim_one(kafka: Any) -> None:
+    topic, mended, done = topics.CHANNEL_SUBMISSIONS.named("kiosk").name, False, list[Event[Message]]()
+    data = ChannelSubmission(sender_id=ids.new_id(), submission={})
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        mine = [event for event in batch if event.data.key == data.key]
+        if mine and not mended:
+            raise ValueError("not yet")
+        done.extend(mine)
+
+    async def send(headers: list[tuple[str, bytes]]) -> int:
+        producer = AIOKafkaProducer(**kafka.client("channel-kiosk"))
+        await producer.start()
+        _, key, value, own = encode(Event(ids.new_id(), "/tests", NOW, data, topic))
+        sent = await producer.send_and_wait(topic, value, key=key, headers=[*own, *headers])
+        await producer.stop()
+        return int(sent.timestamp)
+
+    at = await send([])
+    async with consuming_process(kafka, "legal", handle, topics.CHANNEL_SUBMISSIONS, service="intake"):
+        async with asyncio.timeout(30):
+            while not (found := await dead_letters_of(kafka, "legal", data.key, service="intake")):
+                await asyncio.sleep(0.2)
+        mended = True
+        async with operator(kafka) as publisher:
+            await replay.replay(publisher, found[0], "intake")
+        await until(lambda: len(done) == 1)
+        claimed = await send([("replayed_from", b"intake.dead-letters.v1@99999"), ("replayed_timestamp", b"1")])
+        await until(lambda: len(done) == 2)
+    assert [round(event.time.timestamp() * 1000) for event in done] == [at, claimed]
+
+
+async def test_instances_come_and_go_and_each_record_is_handled_once(kafka: Any) -> None:
+    topic = topics.CHANNEL_SUBMISSIONS.named("kiosk").name
+    sent = [ChannelSubmission(sender_id=ids.new_id(), submission={}) for _ in range(300)]
+    done: list[str] = []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        await asyncio.sleep(0.05)
+        done.extend(event.data.key for event in batch)
+
+    async def put_slowly() -> None:
+        producer = AIOKafkaProducer(**kafka.client("channel-kiosk"), acks="all")
+        await producer.start()
+        for data in sent:
+            _, key, value, headers = encode(Event(ids.new_id(), "/tests", NOW, data, topic))
+            await producer.send_and_wait(topic, value, key=key, headers=headers)
+            await asyncio.sleep(0.01)
+        await producer.stop()
+
+    def consuming() -> Any:
+        return consuming_process(kafka, "scaled", handle, topics.CHANNEL_SUBMISSIONS, service="intake")
+
+    mine = {data.key for data in sent}
+    async with consuming():
+        putting = asyncio.create_task(put_slowly())
+        await until(lambda: bool(mine & set(done)))
+        async with consuming():
+            await asyncio.sleep(1)  # the second joins while records flow …
+        await putting  # … and has left
+        await until(lambda: mine <= set(done))
+    assert sorted(key for key in done if key in mine) == sorted(mine)
