@@ -67,7 +67,7 @@ class _Lane:
         return self.task is not None and not self.task.done()
 
 
-class ConsumerRun(ConsumerRebalanceListener):  # type: ignore[misc]
+class ConsumerRun(ConsumerRebalanceListener):
     """One consumer at work in one process."""
 
     def __init__(
@@ -122,7 +122,7 @@ class ConsumerRun(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
         async def consume(message: KafkaMessage) -> None:
-            self._take(message.raw_message, message.consumer)  # type: ignore[arg-type]
+            self._take(message.raw_message, message.consumer)
 
         subscriber(consume)
 

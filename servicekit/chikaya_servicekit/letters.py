@@ -26,7 +26,7 @@ class Letters:
         self._service, self._client = service, client
         self._topic = DEAD_LETTERS.named(service).name
         self._ledger = Ledger()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: Any = None
         self._read_to = 0
         self._more = asyncio.Condition()
 
@@ -68,8 +68,8 @@ class Letters:
         partition, end = TopicPartition(self._topic, 0), None
         try:
             async with asyncio.timeout(WITHIN_S), self._more:
-                await self._more.wait_for(lambda: self._consumer)
-                end = (await self._consumer.end_offsets([partition]))[partition]
+                consumer = await self._more.wait_for(lambda: self._consumer)
+                end = (await consumer.end_offsets([partition]))[partition]
                 await self._more.wait_for(lambda: self._read_to >= end)
         except TimeoutError:
             raise DependencyDown(f"{self._topic} is read to {self._read_to} of {end or '?'}") from None

@@ -82,11 +82,12 @@ class KafkaPublisher:
                     await producer.send(topic, value, key=key, headers=headers, partition=partition)
                     for topic, key, value, headers in records
                 ]
-            acknowledged = await asyncio.gather(*sent, return_exceptions=True)
-            for result in acknowledged:
+            offsets: list[int] = []
+            for result in await asyncio.gather(*sent, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
-            return [result.offset for result in acknowledged]
+                offsets.append(result.offset)
+            return offsets
         except MessageSizeTooLargeError as error:
             await self._discard(producer)
             raise TooLarge("a message is larger than Kafka takes") from error
