@@ -12,7 +12,7 @@ from chikaya_contracts.messages.channel import FieldError
 from chikaya_contracts.messages.intake import Attachment
 from chikaya_contracts.submission import Receipt, Submission
 from chikaya_servicekit.clock import Clock
-from chikaya_servicekit.http import Problem
+from chikaya_servicekit.http import RETRY_AFTER_S, Problem
 from chikaya_servicekit.staff import Staff, bearer
 from chikaya_servicekit.telemetry import traceparent
 from chikaya_servicekit.validation import field_error
@@ -29,7 +29,6 @@ from .domain import attachments as rules
 from .domain.acceptance import Complaint, Filing, Secrets, Sender
 from .domain.rate import Limiter
 from .files import Files
-from .outbox import Outbox
 from .reception import KeyReused, Reception
 from .stores import Attachments, Complaints
 
@@ -59,10 +58,10 @@ _UPLOAD_FORM = {
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What the API needs; `link_s` is how many seconds a link opens its attachment."""
+    """What the API needs; `link_s` is how many seconds a link opens its attachment; `away` are the exceptions that mean
+    that the database is away."""
 
     reception: Reception
-    outbox: Outbox
     complaints: Complaints
     attachments: Attachments
     files: Files
@@ -72,6 +71,7 @@ class Intake:
     secrets: Secrets
     clock: Clock
     link_s: int
+    away: tuple[type[Exception], ...]
 
 
 Calling = Callable[[str | None], Awaitable[str]]
@@ -129,7 +129,10 @@ def _complaints(intake: Intake, calling: Calling) -> APIRouter:
         if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
             raise _invalid(field_error("key_length", "Idempotency-Key", most=200))
         filing = Filing(channel, idempotency_key, submission, intake.clock(), traceparent())
-        outcome = await intake.reception.accept(filing)
+        try:
+            outcome = await intake.reception.accept(filing)
+        except intake.away as error:
+            raise _unconfirmed(idempotency_key is not None) from error
         if isinstance(outcome, KeyReused):
             raise Problem(
                 409,
@@ -138,7 +141,6 @@ def _complaints(intake: Intake, calling: Calling) -> APIRouter:
             )
         if not isinstance(outcome, Complaint):
             raise _invalid(field_error("attachment_unknown", "attachments"))
-        intake.outbox.offer([outcome])
         ACCEPTED.labels(channel).inc()
         return acceptance.receipt(outcome, intake.secrets)
 
@@ -231,6 +233,22 @@ def _attachments(intake: Intake, calling: Calling) -> APIRouter:
 
 def _invalid(error: FieldError) -> Problem:
     return Problem(422, "Données invalides · معطيات غير صالحة", errors=[error])
+
+
+def _unconfirmed(keyed: bool) -> Problem:
+    """503 that is true whether the write has failed or only its acknowledgement was lost."""
+    detail = (
+        "Réessayez avec la même Idempotency-Key : rien ne sera enregistré deux fois. "
+        "المرجو إعادة المحاولة بنفس Idempotency-Key: لن يسجل أي شيء مرتين."
+        if keyed
+        else "Réessayez dans quelques instants. المرجو إعادة المحاولة بعد لحظات."
+    )
+    return Problem(
+        503,
+        "Dépôt non confirmé, aucune référence donnée · لم يتأكد الإيداع ولم يُمنح أي رقم مرجع",
+        detail,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
 
 
 def _no_attachment() -> Problem:

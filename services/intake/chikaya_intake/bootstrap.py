@@ -3,6 +3,7 @@
 import time
 
 from chikaya_contracts import topics
+from chikaya_servicekit import faults
 from chikaya_servicekit.consuming import Consumer
 from chikaya_servicekit.process import Process
 from chikaya_servicekit.staff import Staff
@@ -34,10 +35,10 @@ def build(settings: Settings) -> Process:
         verifier=settings.verifier_key.get_secret_value().encode(),
         links=Links(settings.attachment_link_secret.get_secret_value().encode(), settings.public_url.rstrip("/")),
     )
-    reception = Reception(complaints, attachments, secrets, process.clock, settings.reference_block)
     outbox = Outbox(complaints, attachments, process.publisher, process.clock)
+    reception = Reception(outbox, complaints, attachments, secrets, process.clock, settings.reference_block)
     files = Files(attachments, complaints, process.clock)
-    submissions = ChannelSubmissions(reception, outbox, process.publisher, process.clock)
+    submissions = ChannelSubmissions(reception, process.publisher, process.clock)
 
     async def ping() -> None:
         await mongo.ping(database)
@@ -48,7 +49,9 @@ def build(settings: Settings) -> Process:
     process.need("mongo", ping)
     process.setup(complaints.create_indexes)
     process.setup(attachments.create_indexes)
-    process.background(outbox.run)
+    process.background(outbox.relay_for_ever)
+    process.background(outbox.recover_for_ever)
+    process.background(outbox.live_for_ever)
     process.background(files.run)
     process.note("outbox", outbox.note)
     process.consume(Consumer("channels", [topics.CHANNEL_SUBMISSIONS], submissions.accept))
@@ -57,7 +60,6 @@ def build(settings: Settings) -> Process:
         process.app,
         api.Intake(
             reception=reception,
-            outbox=outbox,
             complaints=complaints,
             attachments=attachments,
             files=files,
@@ -67,6 +69,7 @@ def build(settings: Settings) -> Process:
             secrets=secrets,
             clock=process.clock,
             link_s=settings.attachment_link_s,
+            away=(*faults.TRANSIENT, *mongo.TRANSIENT),
         ),
     )
     return process

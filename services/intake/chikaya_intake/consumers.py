@@ -15,7 +15,6 @@ from chikaya_servicekit.validation import field_error, field_errors
 from pydantic import ValidationError
 
 from .domain.acceptance import SOURCE, Complaint, Filing
-from .outbox import Outbox
 from .reception import KeyReused, Outcome, Reception
 
 LONGEST_KEY = 200
@@ -25,18 +24,17 @@ _CHANNEL = re.compile(topics.CHANNEL_SUBMISSIONS.pattern)
 class ChannelSubmissions:
     """Accepts what channels submit and writes each a receipt on its own topic."""
 
-    def __init__(self, reception: Reception, outbox: Outbox, publisher: Publisher, clock: Clock) -> None:
-        self._reception, self._outbox = reception, outbox
-        self._publisher, self._clock = publisher, clock
+    def __init__(self, reception: Reception, publisher: Publisher, clock: Clock) -> None:
+        self._reception, self._publisher, self._clock = reception, publisher, clock
 
     async def accept(self, events: Sequence[Event[Message]]) -> None:
-        """Keeps a batch, relays it, then says so. Delivered again, it gives the same receipts with the same ids."""
+        """Keeps a batch, then says so; the outbox relays it. Delivered again, it gives the same receipts with the same
+        ids."""
         sent = [(event, event.data) for event in events if isinstance(event.data, ChannelSubmission)]
         checked = [_checked(event, submission) for event, submission in sent]
         filings = [found for found in checked if isinstance(found, Filing)]
         outcomes = iter(await self._reception.accept_many(filings))
         decided = [next(outcomes) if isinstance(found, Filing) else found for found in checked]
-        await self._outbox.relay(list({one.id: one for one in decided if isinstance(one, Complaint)}.values()))
         await self._publisher.publish(
             [
                 self._receipt(event, submission.sender_id, outcome)

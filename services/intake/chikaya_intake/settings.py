@@ -31,7 +31,7 @@ class Settings(DatabaseSettings, StaffSettings, ServiceSettings):
     )
     attachment_link_s: int = Field(default=3600, gt=0, description="How long a link to an attachment opens it.")
     reference_block: int = Field(
-        default=100, gt=0, description="Reference numbers that a process leases at a time; a crash wastes the rest."
+        default=1000, gt=0, description="Reference numbers that a process leases at a time; a crash wastes the rest."
     )
     requests_per_minute: int = Field(
         default=60_000, gt=0, description="What one channel may send to one process before it is asked to wait."

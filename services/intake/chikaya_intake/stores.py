@@ -3,15 +3,44 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chikaya_contracts.messages.intake import Attachment
 
 from .domain.acceptance import Complaint, Sender
 
+Clash = Literal["key", "reference"]
+"""Why a complaint is not kept: another has its sender's key, or its reference."""
+
+APART = "relayed"
+"""The book of what was relayed from the last page of a book whose end is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What one run of a process has accepted (see `outbox`). Kafka has all pages up to `relayed`; at `seen` its process
+    was last known to live. Ids sort by time."""
+
+    id: str
+    relayed: int
+    seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many complaints wait for Kafka, and the pages of the first and the last of them, numbered by when they were
+    written: milliseconds since the epoch."""
+
+    count: int
+    oldest: int
+    newest: int
+
+
+NOTHING = Waiting(0, 0, 0)
+
 
 class Complaints(Protocol):
-    """Accepted complaints. This is the outbox too: each waits, with its whole message, until Kafka has it."""
+    """Accepted complaints. This is the outbox too: each lies on a page of a book, with its whole message."""
 
     async def lease(self, year: int, count: int) -> int:
         """The first of `count` reference numbers of `year` that nobody else has or will be given."""
@@ -19,21 +48,36 @@ class Complaints(Protocol):
     async def sent_by(self, senders: Collection[Sender]) -> dict[Sender, Complaint]:
         """What these senders' filings have led to."""
 
-    async def add(self, complaints: Sequence[Complaint]) -> set[str]:
-        """Keeps complaints, waiting for Kafka; gives the ids of those not kept, since their sender has one already.
-        Nothing is written for an empty list."""
+    async def add(self, complaints: Sequence[Complaint], book: str, page: int) -> dict[str, Clash]:
+        """Keeps complaints; gives those (by id) that certainly are not kept. Any exception leaves it open which are."""
 
     async def accompanied(self, attachments: Sequence[str]) -> dict[str, str]:
         """Which of these attachments accompany a complaint, and which complaint (its id)."""
 
-    def waiting(self, accepted_until: datetime, at_once: int) -> AsyncIterator[list[Complaint]]:
-        """Those that wait and were accepted by then, oldest first, in lists of at most `at_once`."""
+    async def books(self) -> list[Book]:
+        """Every book, the oldest first."""
 
-    async def count_waiting(self, accepted_until: datetime) -> int:
-        """How many wait for Kafka and were accepted by then."""
+    async def live(self, book: Book) -> None:
+        """The process that writes in this book lives. A mark is never taken back."""
 
-    async def relayed(self, ids: Sequence[str], forget_at: datetime) -> None:
-        """Kafka has these: they wait no longer, and are removed after `forget_at`."""
+    async def mark(self, book: str, relayed: int) -> None:
+        """Kafka has all pages of the book up to this one. A mark is never taken back."""
+
+    async def remove_book(self, id: str) -> None:
+        """Removes a book that has nothing in it."""
+
+    async def waiting(self, book: str, after: int) -> Waiting:
+        """What lies on the pages after this one."""
+
+    def entries(self, book: str, after: int, until: int, at_once: int) -> AsyncIterator[list[tuple[int, Complaint]]]:
+        """Complaints with their pages, from after one up to another, in order of the pages, in lists of at most
+        `at_once`."""
+
+    async def set_apart(self, book: str, page: int, complaints: Sequence[Complaint]) -> None:
+        """Moves those of the complaints that lie on this page to the same page of `APART`."""
+
+    async def forget(self, book: str, until: int) -> None:
+        """Removes what lies on the pages up to this one."""
 
 
 class Attachments(Protocol):

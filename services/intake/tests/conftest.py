@@ -1,5 +1,6 @@
 """Intake's stores in memory and on a real server, and a process's parts wired on fakes."""
 
+import asyncio
 import itertools
 import os
 import socket
@@ -24,7 +25,7 @@ from chikaya_intake.domain.rate import Limiter
 from chikaya_intake.files import Files
 from chikaya_intake.outbox import Outbox
 from chikaya_intake.settings import Settings
-from chikaya_intake.stores import Channel
+from chikaya_intake.stores import APART, NOTHING, Book, Channel, Clash, Waiting
 from chikaya_servicekit import http
 from chikaya_servicekit.faults import DependencyDown
 from chikaya_servicekit.staff import Staff
@@ -38,60 +39,114 @@ OTHER_KEY = "o" * 43
 
 
 class MemoryComplaints:
-    """`stores.Complaints` in memory. `away` makes every call fail, as a database that cannot be reached does."""
+    """`stores.Complaints` in memory.
+
+    `away` makes every call fail, as a database that cannot be reached does. `dies` makes the calls of that name fail:
+    "before" their effect, "after" it (its acknowledgement is lost), or "halfway".
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, Complaint] = {}
-        self.wait: set[str] = set()
-        self.forget_at: dict[str, datetime] = {}
+        self.places: dict[str, tuple[str, int]] = {}
+        self.listed: dict[str, Book] = {}
         self.given: dict[int, int] = {}
+        self.added: list[int] = []
         self.away = False
+        self.dies: dict[str, str] = {}
 
-    def _reach(self) -> None:
-        if self.away:
+    async def _reach(self, call: str = "") -> None:
+        # As on a real connection, others go on meanwhile.
+        await asyncio.sleep(0)
+        if self.away or self.dies.get(call) == "before":
             raise DependencyDown("away")
 
+    def _answer(self, call: str) -> None:
+        if self.dies.get(call):
+            raise DependencyDown("no acknowledgement")
+
     async def lease(self, year: int, count: int) -> int:
-        self._reach()
+        await self._reach("lease")
         first = self.given.get(year, 0) + 1
         self.given[year] = first + count - 1
         return first
 
     async def sent_by(self, senders: Collection[Sender]) -> dict[Sender, Complaint]:
-        self._reach()
+        await self._reach("sent_by")
         return {one.sender: one for one in self.kept.values() if one.sender and one.sender in senders}
 
-    async def add(self, complaints: Sequence[Complaint]) -> set[str]:
-        self._reach()
-        lost = set()
+    async def add(self, complaints: Sequence[Complaint], book: str, page: int) -> dict[str, Clash]:
+        await self._reach("add")
+        if self.dies.get("add") == "halfway":
+            complaints = complaints[: len(complaints) // 2]
+        clashes: dict[str, Clash] = {}
+        senders = {one.sender for one in self.kept.values() if one.sender}
+        references = {one.message.reference for one in self.kept.values()}
         for complaint in complaints:
-            if complaint.sender and await self.sent_by({complaint.sender}):
-                lost.add(complaint.id)
+            if complaint.sender in senders:
+                clashes[complaint.id] = "key"
+            elif complaint.message.reference in references:
+                clashes[complaint.id] = "reference"
             else:
                 self.kept[complaint.id] = complaint
-                self.wait.add(complaint.id)
-        return lost
+                self.places[complaint.id] = (book, page)
+        self.added.append(len(complaints))
+        self._answer("add")
+        return clashes
 
     async def accompanied(self, attachments: Sequence[str]) -> dict[str, str]:
         return {
             file.id: one.id for one in self.kept.values() for file in one.message.attachments if file.id in attachments
         }
 
-    async def waiting(self, accepted_until: datetime, at_once: int) -> AsyncIterator[list[Complaint]]:
-        self._reach()
-        found = [self.kept[id_] for id_ in self.wait if self.kept[id_].accepted_at <= accepted_until]
-        found.sort(key=lambda complaint: (complaint.accepted_at, complaint.id))
+    async def books(self) -> list[Book]:
+        await self._reach("books")
+        return [self.listed[id_] for id_ in sorted(self.listed)]
+
+    async def live(self, book: Book) -> None:
+        await self._reach("live")
+        known = self.listed.get(book.id, book)
+        self.listed[book.id] = replace(book, relayed=max(book.relayed, known.relayed))
+        self._answer("live")
+
+    async def mark(self, book: str, relayed: int) -> None:
+        await self._reach("mark")
+        self.listed[book] = replace(self.listed[book], relayed=max(relayed, self.listed[book].relayed))
+        self._answer("mark")
+
+    async def remove_book(self, id: str) -> None:
+        self.listed.pop(id)
+
+    def _between(self, book: str, after: int, until: int) -> list[tuple[int, Complaint]]:
+        found = [(page, self.kept[id_]) for id_, (of, page) in self.places.items() if of == book]
+        return sorted(((page, one) for page, one in found if after < page <= until), key=lambda found: found[0])
+
+    async def waiting(self, book: str, after: int) -> Waiting:
+        await self._reach("waiting")
+        found = self._between(book, after, 10**15)
+        return Waiting(len(found), found[0][0], found[-1][0]) if found else NOTHING
+
+    async def entries(
+        self, book: str, after: int, until: int, at_once: int
+    ) -> AsyncIterator[list[tuple[int, Complaint]]]:
+        await self._reach("entries")
+        found = self._between(book, after, until)
         for start in range(0, len(found), at_once):
             yield found[start : start + at_once]
 
-    async def count_waiting(self, accepted_until: datetime) -> int:
-        self._reach()
-        return sum(self.kept[id_].accepted_at <= accepted_until for id_ in self.wait)
+    async def set_apart(self, book: str, page: int, complaints: Sequence[Complaint]) -> None:
+        await self._reach("set_apart")
+        for complaint in complaints:
+            if self.places[complaint.id] == (book, page):
+                self.places[complaint.id] = (APART, page)
+        self._answer("set_apart")
 
-    async def relayed(self, ids: Sequence[str], forget_at: datetime) -> None:
-        self._reach()
-        self.wait -= set(ids)
-        self.forget_at |= dict.fromkeys(ids, forget_at)
+    async def forget(self, book: str, until: int) -> None:
+        for _, complaint in self._between(book, 0, until):
+            del self.kept[complaint.id], self.places[complaint.id]
+
+    def unmarked(self) -> set[str]:
+        """Complaints of which no mark says that Kafka has them."""
+        return {id_ for id_, (book, page) in self.places.items() if book != APART and page > self.listed[book].relayed}
 
 
 @dataclass
@@ -183,24 +238,34 @@ class Time:
         return self.now
 
 
-@dataclass
-class Parts:
-    """Intake on fakes, with its API."""
+@dataclass(kw_only=True)
+class World:
+    """Stores and a broker in memory, and the processes on them."""
 
-    settings: Settings
     secrets: Secrets = field(
         default_factory=lambda: Secrets(b"a" * 32, b"v" * 32, Links(b"l" * 32, "http://intake.test"))
     )
     clock: Time = field(default_factory=Time)
     complaints: MemoryComplaints = field(default_factory=MemoryComplaints)
     attachments: MemoryAttachments = field(default_factory=MemoryAttachments)
-    channels: MemoryChannels = field(default_factory=MemoryChannels)
     publisher: RecordingPublisher = field(default_factory=RecordingPublisher)
+
+    def process(self) -> tuple[Outbox, reception.Reception]:
+        """What a process has of its own, as it is when it starts."""
+        outbox = Outbox(self.complaints, self.attachments, self.publisher, self.clock)
+        return outbox, reception.Reception(outbox, self.complaints, self.attachments, self.secrets, self.clock, 10)
+
+
+@dataclass(kw_only=True)
+class Parts(World):
+    """Intake on fakes, with its API."""
+
+    settings: Settings
+    channels: MemoryChannels = field(default_factory=MemoryChannels)
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.reception = reception.Reception(self.complaints, self.attachments, self.secrets, self.clock, 10)
-        self.outbox = Outbox(self.complaints, self.attachments, self.publisher, self.clock)
+        self.outbox, self.reception = self.process()
         self.files = Files(self.attachments, self.complaints, self.clock)
         self.channels.channels = {
             "portal": Channel("portal", key_hash(KEY), NOON),
@@ -212,7 +277,6 @@ class Parts:
             self.app,
             api.Intake(
                 reception=self.reception,
-                outbox=self.outbox,
                 complaints=self.complaints,
                 attachments=self.attachments,
                 files=self.files,
@@ -222,6 +286,7 @@ class Parts:
                 secrets=self.secrets,
                 clock=self.clock,
                 link_s=60,
+                away=(DependencyDown,),
             ),
         )
 
@@ -239,7 +304,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Parts]:
     """Makes `Parts`, with settings of one's own."""
     for name in ("ACCESS_CODE_SECRET", "VERIFIER_KEY", "ATTACHMENT_LINK_SECRET"):
         monkeypatch.setenv(f"CHIKAYA_{name}", name.lower() * 3)
-    return lambda **settings: Parts(Settings(**settings))
+    return lambda **settings: Parts(settings=Settings(**settings))
 
 
 @pytest.fixture
@@ -265,8 +330,8 @@ def a_filing() -> Callable[..., Filing]:
 def memory() -> SimpleNamespace:
     """The fakes, for those who make their own."""
     return SimpleNamespace(
-        Complaints=MemoryComplaints, Attachments=MemoryAttachments, Channels=MemoryChannels, Time=Time, NOON=NOON,
-        KEY=KEY, OTHER_KEY=OTHER_KEY,
+        Complaints=MemoryComplaints, Attachments=MemoryAttachments, Channels=MemoryChannels, World=World, Time=Time,
+        NOON=NOON, KEY=KEY, OTHER_KEY=OTHER_KEY,
     )  # fmt: skip
 
 

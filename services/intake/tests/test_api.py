@@ -137,7 +137,7 @@ async def test_with_kafka_away_the_citizen_has_a_receipt(parts: Any) -> None:
     parts.publisher.fail = DependencyDown("away")
     async with parts.client() as client:
         assert (await client.post("/v1/complaints", json=RIGHT)).status_code == 201
-    assert len(parts.complaints.wait) == 1
+    assert len(parts.complaints.unmarked()) == 1
 
 
 async def test_with_the_store_away_there_is_no_reference(parts: Any) -> None:
@@ -145,8 +145,47 @@ async def test_with_the_store_away_there_is_no_reference(parts: Any) -> None:
     async with parts.client() as client:
         answer = await client.post("/v1/complaints", json=RIGHT)
     assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
-    assert "reference" not in answer.text
+    assert "confirm" in answer.json()["title"]
+    assert not any(word in answer.text for word in ("20260000", "access_code", "Rien n'a"))
+    assert parts.complaints.kept == {}
+
+
+async def test_a_write_whose_acknowledgement_was_lost_is_no_second_complaint(parts: Any) -> None:
+    headers = {"Idempotency-Key": "k"}
+    async with parts.client() as client:
+        parts.complaints.dies = {"add": "after"}
+        unconfirmed = await client.post("/v1/complaints", json=RIGHT, headers=headers)
+        parts.complaints.dies = {}
+        again = await client.post("/v1/complaints", json=RIGHT, headers=headers)
+        once_more = await client.post("/v1/complaints", json=RIGHT, headers=headers)
+        other = await client.post("/v1/complaints", json=RIGHT | {"text": "Autre chose."}, headers=headers)
+    assert (unconfirmed.status_code, again.status_code, other.status_code) == (503, 201, 409)
+    assert "Idempotency-Key" in unconfirmed.json()["detail"]
+    assert again.json() == once_more.json()
+    assert list(parts.complaints.kept) == [again.json()["complaint_id"]]
+    await parts.outbox.recover()
+    assert [event.data.reference for event in parts.publisher.events] == [again.json()["reference"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": "L'éclairage de la rue est en panne depuis un an."},
+        {"nature": "observation"},
+        {"contact": RIGHT["contact"] | {"name": "Nadia"}},
+        {"contact": RIGHT["contact"] | {"email": "nadia@example.com"}},
+        {"place": {"text": "Hay Riad"}},
+        {"administration_wished": "onee"},
+        {"language": "ar"},
+    ],
+)
+async def test_a_key_is_for_one_submission_whatever_is_different(parts: Any, change: dict[str, Any]) -> None:
+    async with parts.client() as client:
+        first = await client.post("/v1/complaints", json=RIGHT, headers={"Idempotency-Key": "k"})
+        other = await client.post("/v1/complaints", json=RIGHT | change, headers={"Idempotency-Key": "k"})
+    assert (first.status_code, other.status_code) == (201, 409)
 
 
 async def test_a_channel_that_sends_too_fast_is_asked_to_wait(wire: Callable[..., Any]) -> None:

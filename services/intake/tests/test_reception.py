@@ -8,8 +8,18 @@ from typing import Any
 import pytest
 from chikaya_intake.domain.acceptance import Complaint, Filing, Secrets
 from chikaya_intake.domain.attachments import Links
-from chikaya_intake.reception import AttachmentsUnknown, KeyReused, Outcome, Reception
+from chikaya_intake.outbox import Outbox
+from chikaya_intake.reception import (
+    ARRIVED_AT_MOST,
+    GROUP_AT_MOST,
+    AttachmentsUnknown,
+    KeyReused,
+    Outcome,
+    Reception,
+    ReferenceTaken,
+)
 from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.testing import RecordingPublisher
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +46,12 @@ def test_a_key_is_for_one_submission_and_gives_one_complaint(
     async def history() -> list[tuple[Filing, Outcome]]:
         complaints, attachments = memory.Complaints(), memory.Attachments()
         clock = memory.Time()
-        receptions = [Reception(complaints, attachments, SECRETS, clock, 5) for _ in range(processes)]
+        receptions = [
+            Reception(
+                Outbox(complaints, attachments, RecordingPublisher(), clock), complaints, attachments, SECRETS, clock, 5
+            )
+            for _ in range(processes)
+        ]
         done: list[tuple[Filing, Outcome]] = []
         for number, batch in enumerate(batches):
             filings = [a_filing(channel=channel, key=key, text=text) for channel, key, text in batch]
@@ -64,7 +79,9 @@ def test_a_key_is_for_one_submission_and_gives_one_complaint(
 
 
 def reception_of(stores: Any, memory: Any) -> Reception:
-    return Reception(stores[0], stores[1], SECRETS, memory.Time(), 5)
+    clock = memory.Time()
+    outbox = Outbox(stores[0], stores[1], RecordingPublisher(), clock)
+    return Reception(outbox, stores[0], stores[1], SECRETS, clock, 5)
 
 
 async def test_the_same_request_many_times_at_once_is_one_complaint(
@@ -137,3 +154,66 @@ async def test_of_complaints_that_name_one_attachment_at_once_one_has_it(
     receptions = [reception_of(stores, memory) for _ in range(6)]
     outcomes = await asyncio.gather(*(one.accept(a_filing(attachments=["file"])) for one in receptions))
     assert sum(isinstance(outcome, Complaint) for outcome in outcomes) == 1
+
+
+async def test_what_arrives_during_a_write_is_the_next_write(parts: Any, a_filing: MakesFiling) -> None:
+    first = asyncio.create_task(parts.reception.accept(a_filing(key="0")))
+    while not parts.complaints.listed:  # until its write is under way
+        await asyncio.sleep(0)
+    others = [parts.reception.accept(a_filing(key=str(number))) for number in range(1, 20)]
+    batch = parts.reception.accept_many([a_filing(channel="kiosk", key=str(number)) for number in range(5)])
+    one, of_batch, *of_others = await asyncio.gather(first, batch, *others)
+    assert len({outcome.id for outcome in [one, *of_batch, *of_others]}) == 25
+    assert parts.complaints.added == [1, 24]
+
+
+async def test_a_group_is_bounded(parts: Any, a_filing: MakesFiling) -> None:
+    await asyncio.gather(*(parts.reception.accept(a_filing()) for _ in range(2 * GROUP_AT_MOST + 1)))
+    assert parts.complaints.added == [GROUP_AT_MOST, GROUP_AT_MOST, 1]
+
+
+async def test_more_than_the_database_can_take_is_refused_at_once(parts: Any, a_filing: MakesFiling) -> None:
+    waiting = [asyncio.create_task(parts.reception.accept(a_filing())) for _ in range(ARRIVED_AT_MOST)]
+    await asyncio.sleep(0)
+    with pytest.raises(DependencyDown, match="keep up"):
+        await parts.reception.accept(a_filing())
+    assert len({outcome.id for outcome in await asyncio.gather(*waiting)}) == ARRIVED_AT_MOST
+    assert isinstance(await parts.reception.accept(a_filing()), Complaint)
+
+
+async def test_a_write_in_doubt_harms_only_who_is_in_it(parts: Any, a_filing: MakesFiling) -> None:
+    parts.complaints.dies = {"add": "after"}
+    first = asyncio.create_task(parts.reception.accept(a_filing(key="0")))
+    while not parts.complaints.added:
+        await asyncio.sleep(0)
+    parts.complaints.dies = {}
+    second = await parts.reception.accept(a_filing(key="1"))
+    with pytest.raises(DependencyDown):
+        await first
+    assert isinstance(second, Complaint)
+
+
+async def test_one_filing_that_cannot_be_kept_harms_no_neighbour(parts: Any, a_filing: MakesFiling) -> None:
+    await parts.reception.accept(a_filing())
+    parts.complaints.given.clear()  # the counter is lost: a process that starts now gives references again
+    _, reception = parts.process()
+    bad, good = await asyncio.gather(
+        reception.accept(a_filing()), reception.accept(a_filing(key="k")), return_exceptions=True
+    )
+    assert isinstance(bad, ReferenceTaken)
+    assert isinstance(good, Complaint)
+
+
+async def test_who_goes_away_takes_nobody_along(parts: Any, a_filing: MakesFiling) -> None:
+    gone, stays = (asyncio.create_task(parts.reception.accept(a_filing())) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert isinstance(await stays, Complaint)
+
+
+async def test_a_repeated_key_uses_up_no_reference(parts: Any, a_filing: MakesFiling) -> None:
+    first = await parts.reception.accept(a_filing(key="k"))
+    for _ in range(5):
+        assert await parts.reception.accept(a_filing(key="k")) == first
+    following = await parts.reception.accept(a_filing())
+    assert int(following.message.reference[4:12]) == int(first.message.reference[4:12]) + 1
