@@ -42,7 +42,7 @@ MEANS = (("email", "sent"), ("sms", "skipped"))
 
 def checked(one: Journey, **changed: Any) -> Verdict:
     found: dict[str, Any] = {
-        "tracked": {"c1": RECEIPT[1]},
+        "tracked": {RECEIPT[1]: "c1"},
         "letters": {EMAIL: {"m1": 1, "m2": 1, "m3": 1}},
         "receipts": {"k1": {"r1": RECEIPT}},
         "outcomes_due": True,

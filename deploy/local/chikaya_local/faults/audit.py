@@ -52,7 +52,7 @@ def audit(
     """Each journey against what was said and kept of it.
 
     Args:
-        tracked: complaint's id → reference, in tracking's store.
+        tracked: reference → complaint's id, in tracking's store.
         receipts: sender's id → event id → (complaint's id, reference), on the kiosk's topic.
         outcomes_due: the outcomes of notices are expected to be complete; a process that is killed between sending
             and saying so says it up to a minute later.
@@ -107,7 +107,7 @@ class _Checked:
 
     def filed(self, tracked: Mapping[str, str]) -> None:
         self._count("submissions", len(self._trail.submitted))
-        if tracked.get(self._journey.complaint_id) != self._journey.reference:
+        if not self._journey.reference or tracked.get(self._journey.reference) != self._journey.complaint_id:
             self._lost("not in tracking's store under its reference")
 
     def relayed(self) -> None:

@@ -231,10 +231,10 @@ class Run:
     async def _check(self, rows: Sequence[Row], *, outcomes_due: bool) -> None:
         await asyncio.to_thread(self._stores.read_inbox)
         for row in rows:
-            ids = [journey.complaint_id for journey in row.journeys if journey.complaint_id]
+            references = [journey.reference for journey in row.journeys if journey.reference]
             row.verdict = audit.audit(
                 row.journeys,
-                tracked=await asyncio.to_thread(self._stores.tracked, ids),
+                tracked=await asyncio.to_thread(self._stores.tracked, references),
                 letters=self._stores.letters,
                 receipts=self._witness.receipts,
                 outcomes_due=outcomes_due,

@@ -1,10 +1,10 @@
 """What is read beside the topics, by batches: consumer lag, tracking's cases, what the inbox was given."""
 
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 from chikaya_contracts.topics import SERVICES
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -16,6 +16,7 @@ from chikaya_local.stack import Stack
 ANSWER_WITHIN_S = 3.0
 IDS_AT_ONCE = 100
 """More ids in one `$in` cost the local database more for each."""
+PAGE = 1000
 
 
 class Lag:
@@ -50,35 +51,41 @@ class Lag:
 
 
 class Stores:
-    """Tracking's cases, read as the database's administrator, and the inbox's file."""
+    """Tracking's cases, read as the database's administrator, and the inbox."""
 
     def __init__(self, stack: Stack) -> None:
         self._mongo: MongoClient[dict[str, Any]] = MongoClient(stack.mongo.uri(ADMIN))
-        self._inbox = stack.directory / "inbox" / "inbox.sqlite3"
+        self._inbox = httpx.Client(base_url=stack.url("inbox"), timeout=20)
         self._read_to = 0
         self.letters: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """Recipient → message id → copies."""
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connections."""
         self._mongo.close()
+        self._inbox.close()
 
-    def tracked(self, complaint_ids: Sequence[str]) -> dict[str, str]:
-        """Complaint's id → reference of each that tracking keeps."""
-        cases = self._mongo["tracking"]["cases"]
+    def tracked(self, references: Sequence[str]) -> dict[str, str]:
+        """Reference → complaint's id of each that tracking keeps."""
+        kept = self._mongo["tracking"]["references"]
         return {
-            case["_id"]: case.get("reference", "")
-            for start in range(0, len(complaint_ids), IDS_AT_ONCE)
-            for case in cases.find({"_id": {"$in": complaint_ids[start : start + IDS_AT_ONCE]}}, {"reference": 1})
+            row["_id"]: row["complaint"]
+            for start in range(0, len(references), IDS_AT_ONCE)
+            for row in kept.find({"_id": {"$in": references[start : start + IDS_AT_ONCE]}})
         }
 
     def read_inbox(self) -> None:
-        """Takes in what has come since the last time; the inbox keeps the latest 50,000 messages."""
-        inbox = sqlite3.connect(f"file:{self._inbox}?mode=ro", uri=True)
-        try:
-            query = "SELECT key, id, recipient FROM messages WHERE key > ? ORDER BY key"
-            for key, message_id, recipient in inbox.execute(query, (self._read_to,)):
-                self.letters[recipient][message_id] += 1
-                self._read_to = key
-        finally:
-            inbox.close()
+        """Takes in what has come since the last time; the inbox keeps the latest 50,000 messages.
+
+        Raises:
+            httpx.HTTPError: the inbox is away.
+        """
+        while True:
+            asked: dict[str, Any] = {"after": self._read_to, "limit": PAGE, "content": False}
+            answer = self._inbox.get("/api/messages", params=asked)
+            messages = answer.raise_for_status().json()["messages"]
+            for message in messages:
+                self.letters[message["recipient"]][message["id"]] += 1
+                self._read_to = message["key"]
+            if len(messages) < PAGE:
+                return
