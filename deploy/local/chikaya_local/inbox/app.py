@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chikaya_local.inbox.mail import SmtpBehaviour, smtp_protocol
-from chikaya_local.inbox.store import Kind, Message, Store
+from chikaya_local.inbox.reading import content
+from chikaya_local.inbox.store import COLUMNS, Copy, Kind, Store
 from chikaya_local.inbox.words import words_for
 
 PAGE = 50
@@ -160,7 +161,6 @@ def add_gateway(app: FastAPI, token: SecretStr) -> None:
             "sms",
             recipient=sms.to,
             repeat_key=f"sms\n{sms.idempotency_key}",
-            text=sms.text,
             raw=sms.model_dump_json().encode(),
         )
         return JSONResponse({"id": kept.id, "repeat": kept.repeat}, 200 if kept.repeat else 201)
@@ -174,12 +174,15 @@ def add_api(app: FastAPI) -> None:
         kind: Kind | None = None,
         after: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        content_too: Annotated[bool, Query(alias="content")] = True,
     ) -> dict[str, Any]:
-        """`to` is the exact recipient; `after` the key of the last message read; `next` the key to go on from."""
+        """`to` is the exact recipient; `after` the key of the last message read; `next` the key to go on from.
+        `content=false` leaves out sender, subject, text and html, for who counts copies: that is far cheaper."""
         store: Store = request.app.state.store
         # An unescaped + of a telephone number or an address arrives as a space, which neither can hold.
-        found = store.after(after, limit=limit, to=to.replace(" ", "+"), kind=kind)
-        return {"messages": [asdict(m) for m in found], "next": found[-1].key if found else after}
+        found = store.after(after, limit=limit, to=to.replace(" ", "+"), kind=kind, raw=content_too)
+        messages = [shown(copy) if content_too else without_content(copy) for copy in found]
+        return {"messages": messages, "next": found[-1].key if found else after}
 
     @app.delete("/api/messages", summary="Delete all")
     async def delete_messages(request: Request) -> dict[str, int]:
@@ -187,10 +190,10 @@ def add_api(app: FastAPI) -> None:
 
     @app.get("/api/messages/{key}/raw", summary="The bytes as they came", response_model=None)
     async def raw(key: int, request: Request) -> Response:
-        data = request.app.state.store.raw(key)
-        if data is None:
+        copy: Copy | None = request.app.state.store.get(key)
+        if copy is None:
             return problem(404, "No such message")
-        return Response(data, media_type="text/plain; charset=utf-8", headers=PAGE_HEADERS)
+        return Response(copy.raw, media_type="text/plain; charset=utf-8", headers=PAGE_HEADERS)
 
     @app.get("/api/behaviour")
     async def behaviour(request: Request) -> Behaviour:
@@ -202,6 +205,16 @@ def add_api(app: FastAPI) -> None:
         return wanted
 
 
+def shown(copy: Copy) -> dict[str, Any]:
+    """A message with what it says."""
+    return without_content(copy) | asdict(content(copy))
+
+
+def without_content(copy: Copy) -> dict[str, Any]:
+    """Whom a message has come to, and when."""
+    return {name: getattr(copy, name) for name in COLUMNS if name != "raw"}
+
+
 def add_pages(app: FastAPI) -> None:
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index(
@@ -210,16 +223,17 @@ def add_pages(app: FastAPI) -> None:
         store: Store = request.app.state.store
         to = to.strip()
         found = store.before(before, limit=PAGE + 1, containing=to, kind=kind or None)
-        shown = found[:PAGE]
-        older = urlencode({"to": to, "kind": kind, "before": shown[-1].key}) if len(found) > PAGE else None
+        here = found[:PAGE]
+        older = urlencode({"to": to, "kind": kind, "before": here[-1].key}) if len(found) > PAGE else None
+        messages = [shown(copy) for copy in here]
         return page(
-            request, "index.html", messages=shown, older=older, to=to, kind=kind, before=before, total=store.count()
+            request, "index.html", messages=messages, older=older, to=to, kind=kind, before=before, total=store.count()
         )
 
     @app.get("/messages/{key}", response_class=HTMLResponse, include_in_schema=False)
     async def message(key: int, request: Request) -> Response:
-        found: Message | None = request.app.state.store.get(key)
-        return page(request, "message.html", 200 if found else 404, message=found)
+        found: Copy | None = request.app.state.store.get(key)
+        return page(request, "message.html", 200 if found else 404, message=shown(found) if found else None)
 
     @app.post("/delete", include_in_schema=False)
     async def delete_all(request: Request) -> Response:

@@ -1,9 +1,7 @@
 """The SMTP side: takes every mail for every recipient, and can be told to refuse or defer."""
 
-import email
-import email.policy
+import re
 from collections.abc import Callable
-from email.message import EmailMessage
 from typing import Literal
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -35,19 +33,14 @@ class MailHandler:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         raw = envelope.original_content or b""
-        mail = email.message_from_bytes(raw, policy=email.policy.default)
-        message_id = header(mail, "Message-Id").strip()
+        message_id = message_id_of(raw)
         for recipient in envelope.rcpt_tos:
             self._store.add(
                 "email",
+                recipient=recipient,
+                raw=raw,
                 id=message_id or None,
                 repeat_key=f"email\n{message_id}\n{recipient.lower()}" if message_id else None,
-                sender=header(mail, "From") or envelope.mail_from or "",
-                recipient=recipient,
-                subject=header(mail, "Subject"),
-                text=content(mail, "plain"),
-                html=content(mail, "html"),
-                raw=raw,
             )
         return "250 2.0.0 Kept"
 
@@ -64,21 +57,8 @@ def smtp_protocol(store: Store, behaviour: Callable[[], SmtpBehaviour]) -> Calla
     )
 
 
-def header(mail: EmailMessage, name: str) -> str:
-    """A header, decoded; empty when absent or broken: a malformed mail is shown, never refused."""
-    try:
-        return str(mail.get(name, ""))
-    except (ValueError, IndexError, AttributeError, TypeError):
-        return ""
-
-
-def content(mail: EmailMessage, subtype: Literal["plain", "html"]) -> str:
-    """The first text part of that subtype, decoded; unknown character sets are read as UTF-8 with replacements."""
-    part = mail.get_body(preferencelist=(subtype,))
-    if part is None:
-        return ""
-    try:
-        return str(part.get_content())
-    except (LookupError, ValueError):
-        payload = part.get_payload(decode=True)
-        return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+def message_id_of(raw: bytes) -> str:
+    """The Message-Id, or nothing. All that is read of a mail when it comes: the rest is read when somebody looks."""
+    headers = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[0]
+    found = re.search(rb"^message-id:((?:.*\r?\n[ \t])*.*)", headers, re.IGNORECASE | re.MULTILINE)
+    return "".join(found[1].decode("utf-8", "replace").split()) if found else ""

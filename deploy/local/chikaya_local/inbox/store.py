@@ -14,48 +14,45 @@ KEPT = 50_000
 TRIM_EVERY = 500
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS messages (
+CREATE TABLE IF NOT EXISTS copies (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
     kind TEXT NOT NULL,
     at TEXT NOT NULL,
-    sender TEXT NOT NULL,
     recipient TEXT NOT NULL,
-    subject TEXT NOT NULL,
     repeat_key TEXT,
     repeat INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    html TEXT NOT NULL,
     raw BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS by_recipient ON messages (recipient, key);
-CREATE INDEX IF NOT EXISTS by_repeat_key ON messages (repeat_key) WHERE repeat_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_recipient ON copies (recipient, key);
+CREATE INDEX IF NOT EXISTS by_repeat_key ON copies (repeat_key) WHERE repeat_key IS NOT NULL;
 """
-COLUMNS = ("key", "id", "kind", "at", "sender", "recipient", "subject", "repeat", "text", "html")
-REPEAT = COLUMNS.index("repeat")
 
 
 @dataclass(frozen=True)
-class Message:
+class Copy:
     """One copy of a message, for one recipient.
 
-    `key` grows with each arrival; `repeat` marks a copy of an earlier message.
+    `key` grows with each arrival; `repeat` marks a copy of an earlier message; `raw` is what came (of an SMS, the
+    JSON), empty where it was not asked for.
     """
 
     key: int
     id: str
     kind: Kind
     at: str
-    sender: str
     recipient: str
-    subject: str
     repeat: bool
-    text: str
-    html: str
+    raw: bytes = b""
+
+
+COLUMNS = ("key", "id", "kind", "at", "recipient", "repeat", "raw")
+REPEAT = COLUMNS.index("repeat")
 
 
 class Store:
-    """Messages in order of arrival. Every write is committed before the method returns.
+    """Copies in order of arrival, kept as they came and read when somebody looks. Every write is committed before the
+    method returns.
 
     Args:
         path: the SQLite file; its folder is created.
@@ -80,64 +77,46 @@ class Store:
         self._db.close()
 
     def add(
-        self,
-        kind: Kind,
-        *,
-        recipient: str,
-        raw: bytes,
-        id: str | None = None,
-        repeat_key: str | None = None,
-        sender: str = "",
-        subject: str = "",
-        text: str = "",
-        html: str = "",
-    ) -> Message:
+        self, kind: Kind, *, recipient: str, raw: bytes, id: str | None = None, repeat_key: str | None = None
+    ) -> Copy:
         """Keeps one copy, marked `repeat` when `repeat_key` was seen before; a repeat carries the first copy's id."""
         first = None
         if repeat_key is not None:
             first = self._db.execute(
-                "SELECT id FROM messages WHERE repeat_key = ? ORDER BY key LIMIT 1", (repeat_key,)
+                "SELECT id FROM copies WHERE repeat_key = ? ORDER BY key LIMIT 1", (repeat_key,)
             ).fetchone()
         message_id = first[0] if first else id or str(uuid.uuid4())
         at = self._now().isoformat(timespec="milliseconds")
         repeat = first is not None
         recipient = recipient.strip().lower()
         cursor = self._db.execute(
-            "INSERT INTO messages (id, kind, at, sender, recipient, subject, repeat_key, repeat, text, html, raw)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (message_id, kind, at, sender, recipient, subject, repeat_key, repeat, text, html, raw),
+            "INSERT INTO copies (id, kind, at, recipient, repeat_key, repeat, raw) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (message_id, kind, at, recipient, repeat_key, repeat, raw),
         )
         self._since_trim += 1
         if self._since_trim >= TRIM_EVERY:
             self._trim()
-        key = int(cursor.lastrowid or 0)
-        return Message(key, message_id, kind, at, sender, recipient, subject, repeat, text, html)
+        return Copy(int(cursor.lastrowid or 0), message_id, kind, at, recipient, repeat, raw)
 
-    def after(self, key: int, *, limit: int, to: str = "", kind: Kind | None = None) -> list[Message]:
-        """Messages with a greater key, oldest first; `to` is the exact recipient."""
-        where, values = "key > ?", [key]
-        return self._select(where, values, "ASC", limit, exact=to, kind=kind)
+    def after(self, key: int, *, limit: int, to: str = "", kind: Kind | None = None, raw: bool = True) -> list[Copy]:
+        """Copies with a greater key, oldest first; `to` is the exact recipient. Without `raw`, far cheaper."""
+        return self._select("key > ?", [key], "ASC", limit, exact=to, kind=kind, raw=raw)
 
-    def before(self, key: int | None, *, limit: int, containing: str = "", kind: Kind | None = None) -> list[Message]:
-        """Messages with a smaller key (None: the latest), newest first; `containing` is a part of the recipient."""
+    def before(self, key: int | None, *, limit: int, containing: str = "", kind: Kind | None = None) -> list[Copy]:
+        """Copies with a smaller key (None: the latest), newest first; `containing` is a part of the recipient."""
         where, values = ("key < ?", [key]) if key is not None else ("1", [])
         return self._select(where, values, "DESC", limit, containing=containing, kind=kind)
 
-    def get(self, key: int) -> Message | None:
+    def get(self, key: int) -> Copy | None:
         found = self._select("key = ?", [key], "ASC", 1)
         return found[0] if found else None
 
-    def raw(self, key: int) -> bytes | None:
-        """The bytes as they came, or None."""
-        row = self._db.execute("SELECT raw FROM messages WHERE key = ?", (key,)).fetchone()
-        return bytes(row[0]) if row else None
-
     def count(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM messages").fetchone()[0])
+        return int(self._db.execute("SELECT count(*) FROM copies").fetchone()[0])
 
     def clear(self) -> int:
         """Deletes everything; says how many there were. Keys go on growing, so a reader's place stays good."""
-        return self._db.execute("DELETE FROM messages").rowcount
+        return self._db.execute("DELETE FROM copies").rowcount
 
     def _select(
         self,
@@ -149,7 +128,8 @@ class Store:
         exact: str = "",
         containing: str = "",
         kind: Kind | None = None,
-    ) -> list[Message]:
+        raw: bool = True,
+    ) -> list[Copy]:
         parameters: list[int | str] = [*values]
         if exact:
             where, parameters = f"{where} AND recipient = ?", [*parameters, exact.strip().lower()]
@@ -157,11 +137,12 @@ class Store:
             where, parameters = f"{where} AND instr(recipient, ?)", [*parameters, containing.strip().lower()]
         if kind is not None:
             where, parameters = f"{where} AND kind = ?", [*parameters, kind]
+        columns = COLUMNS if raw else COLUMNS[:-1]
         # Only constants are put into the statement; what a person typed goes through parameters.
-        statement = f"SELECT {', '.join(COLUMNS)} FROM messages WHERE {where} ORDER BY key {order} LIMIT ?"  # noqa: S608
+        statement = f"SELECT {', '.join(columns)} FROM copies WHERE {where} ORDER BY key {order} LIMIT ?"  # noqa: S608
         rows = self._db.execute(statement, (*parameters, limit)).fetchall()
-        return [Message(**dict(zip(COLUMNS, row, strict=True)) | {"repeat": bool(row[REPEAT])}) for row in rows]
+        return [Copy(**dict(zip(columns, row, strict=True)) | {"repeat": bool(row[REPEAT])}) for row in rows]
 
     def _trim(self) -> None:
         self._since_trim = 0
-        self._db.execute("DELETE FROM messages WHERE key <= (SELECT max(key) FROM messages) - ?", (self._kept,))
+        self._db.execute("DELETE FROM copies WHERE key <= (SELECT max(key) FROM copies) - ?", (self._kept,))
