@@ -75,4 +75,4 @@ class Deciding:
         if recorded.sent:
             return file
         await self.outbox.decide(message(file, recorded), decision_id=recorded.id, traceparent=traceparent())
-        return await self.dossiers.change(key, lambda present: sent(present, recorded.id))
+        return await self.dossiers.change(key, lambda present: sent(present, recorded.id), file)

@@ -101,11 +101,11 @@ async def test_a_crash_between_sending_and_noting_is_made_good_by_the_same_again
     await desk.dossiers.receive([make.forwarded()])
     change, calls = desk.dossiers.change, []
 
-    async def dying(key: Any, how: Any) -> Any:
+    async def dying(key: Any, how: Any, *read: Any) -> Any:
         calls.append(key)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return await change(key, how)
+        return await change(key, how, *read)
 
     desk.dossiers.change = dying
     with pytest.raises(KeyboardInterrupt):

@@ -49,6 +49,25 @@ def excerpt(text: str) -> str:
     return line if len(line) <= EXCERPT else line[:EXCERPT].rsplit(" ", 1)[0] + "…"
 
 
+def listed(file: DossierFile) -> Listed | None:
+    """The line of a dossier; None before the dossier itself has come."""
+    standing, dossier = file.standing, file.dossier
+    if standing is None or dossier is None:
+        return None
+    return Listed(
+        complaint_id=file.complaint_id,
+        reference=dossier.reference,
+        state=standing.state,
+        answer_due=standing.answer_due,
+        received_at=dossier.received_at,
+        nature=dossier.nature,
+        excerpt=excerpt(dossier.text),
+        commune=dossier.place.commune if dossier.place else None,
+        place=dossier.place.text if dossier.place else None,
+        position=position(standing, file.complaint_id),
+    )
+
+
 def first_is_soonest(group: Group | None) -> bool:
     """What is to be done begins with the soonest deadline; what is done, and all, with the last."""
     return group in ("todo", "waiting")
@@ -92,21 +111,30 @@ class Dossiers(ABC):
 
         await self._changed(events, taken_in)
 
-    async def change(self, key: Key, change: Callable[[DossierFile], DossierFile]) -> DossierFile:
+    async def change(
+        self, key: Key, change: Callable[[DossierFile], DossierFile], read: DossierFile | None = None
+    ) -> DossierFile:
         """Makes `change` on the present version of a dossier and gives what it has become.
+
+        Args:
+            read: the dossier as it was a moment ago, if that is known: it is read again only if it has changed.
 
         Raises:
             Contended: others were faster too many times.
         """
-        return (await self._changed([key], change))[key]
+        return (await self._changed([key], change, {key: read} if read else None))[key]
 
     async def _changed(
-        self, keys: Iterable[Key], change: Callable[[DossierFile], DossierFile]
+        self,
+        keys: Iterable[Key],
+        change: Callable[[DossierFile], DossierFile],
+        known: Mapping[Key, DossierFile] | None = None,
     ) -> Mapping[Key, DossierFile]:
         done: dict[Key, DossierFile] = {}
         waiting = list(keys)
         for _ in range(TRIES):
-            known = await self.load(waiting)
+            if known is None:
+                known = await self.load(waiting)
             before = {key: known.get(key) or DossierFile(key[1], key[0]) for key in waiting}
             after = {key: change(file) for key, file in before.items()}
             written = {
@@ -116,5 +144,5 @@ class Dossiers(ABC):
             done |= {key: written.get(key, after[key]) for key in waiting if key not in lost}
             if not lost:
                 return done
-            waiting = list(lost)
+            waiting, known = list(lost), None
         raise Contended(f"{len(waiting)} dossiers are changed by others all the time")

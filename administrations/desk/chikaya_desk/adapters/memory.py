@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from chikaya_contracts.messages.catalogue import AdministrationListed
 
 from ..domain.dossier import DossierFile, Group
-from .dossiers import Dossiers, Key, Listed, excerpt, first_is_soonest, position
+from .dossiers import Dossiers, Key, Listed, first_is_soonest, listed
 
 
 class MemoryDossiers(Dossiers):
@@ -33,7 +33,13 @@ class MemoryDossiers(Dossiers):
 
     async def page(self, administration: str, group: Group | None, after: str | None, size: int) -> list[Listed]:
         soonest = first_is_soonest(group)
-        rows = [row for file in self._files.values() if (row := _listed(file, administration, group))]
+        rows = [
+            row
+            for file in self._files.values()
+            if file.administration == administration
+            and (row := listed(file))
+            and group in (None, file.standing and file.standing.group)
+        ]
         rows.sort(key=lambda row: row.position, reverse=not soonest)
         if after:
             rows = [row for row in rows if (row.position > after if soonest else row.position < after)]
@@ -44,26 +50,6 @@ class MemoryDossiers(Dossiers):
             if file.dossier and (file.administration, file.dossier.reference) == (administration, reference):
                 return file
         return None
-
-
-def _listed(file: DossierFile, administration: str, group: Group | None) -> Listed | None:
-    standing, dossier = file.standing, file.dossier
-    if standing is None or dossier is None or file.administration != administration:
-        return None
-    if group and standing.group != group:
-        return None
-    return Listed(
-        complaint_id=file.complaint_id,
-        reference=dossier.reference,
-        state=standing.state,
-        answer_due=standing.answer_due,
-        received_at=dossier.received_at,
-        nature=dossier.nature,
-        excerpt=excerpt(dossier.text),
-        commune=dossier.place.commune if dossier.place else None,
-        place=dossier.place.text if dossier.place else None,
-        position=position(standing, file.complaint_id),
-    )
 
 
 class MemoryAdministrations:

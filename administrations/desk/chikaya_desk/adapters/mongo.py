@@ -1,11 +1,12 @@
 """Dossiers and the catalogue in MongoDB.
 
-One document a dossier. Messages in it are kept as their JSON; the fields beside them exist for the lists. Each list is
-paged by one text that is all of its key, with an index of its own: `queue` = administration|group|deadline|id, `all` =
-administration|deadline|id. So every query is one bounded range of one index.
+One document a dossier. The dossier is kept as its JSON text: no query looks into it, and the database reads and writes
+a text many times faster than its fields. `queue` is where it stands in its list, of an administration's dossiers of one
+group by deadline; the list of all is its groups together. Every query is a bounded range of one index.
 """
 
 import asyncio
+import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,20 +14,28 @@ from typing import Any
 from chikaya_contracts.ids import new_id
 from chikaya_contracts.messages.catalogue import AdministrationListed
 from chikaya_contracts.messages.routing import DossierForwarded
+from chikaya_servicekit import paging
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne
-from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, WTimeoutError
+from pymongo import ASCENDING, IndexModel, InsertOne, ReplaceOne
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
 
-from ..domain.dossier import DossierFile, Entry, FollowUp, Forwarding, Group, Made
-from .dossiers import Dossiers, Key, Listed, excerpt, first_is_soonest, position
+from ..domain.dossier import GROUPS, DossierFile, Entry, FollowUp, Forwarding, Group, Made
+from .dossiers import Dossiers, Key, Listed, first_is_soonest, listed, position
 
-TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
+TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, WTimeoutError, WaitQueueTimeoutError)
 """What the driver raises while the database is away."""
 
 DUPLICATE_KEY = 11000
 AT_ONCE = 100
 """Ids in one `$in`: more take more than their share of time."""
-AFTER_ALL = "~"
+AWAY_AFTER_MS = 3_000
+ANSWER_WITHIN_MS = 20_000
 Document = dict[str, Any]
 
 
@@ -35,7 +44,14 @@ class Database:
 
     def __init__(self, uri: str, name: str) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri, tz_aware=True, w="majority", serverSelectionTimeoutMS=3_000, connectTimeoutMS=3_000, appname="desk"
+            uri,
+            tz_aware=True,
+            w="majority",
+            serverSelectionTimeoutMS=AWAY_AFTER_MS,
+            connectTimeoutMS=AWAY_AFTER_MS,
+            waitQueueTimeoutMS=AWAY_AFTER_MS,
+            socketTimeoutMS=ANSWER_WITHIN_MS,
+            appname="desk",
         )
         self.db = self._client[name]
 
@@ -49,7 +65,6 @@ class Database:
         await self.db.dossiers.create_indexes(
             [
                 IndexModel([("queue", ASCENDING)], name="queue", sparse=True),
-                IndexModel([("all", ASCENDING)], name="all", sparse=True),
                 IndexModel([("of_reference", ASCENDING)], name="of_reference", sparse=True),
             ]
         )
@@ -92,17 +107,22 @@ class MongoDossiers(Dossiers):
         return [document for some in found for document in some]
 
     async def page(self, administration: str, group: Group | None, after: str | None, size: int) -> list[Listed]:
-        field, begin = ("queue", f"{administration}|{group}|") if group else ("all", f"{administration}|")
-        soonest = first_is_soonest(group)
-        low, high = begin, begin + AFTER_ALL
-        if after:
-            low, high = (begin + after, high) if soonest else (low, begin + after)
-        found = self._dossiers.find({field: {"$gt": low, "$lt": high}}, {"complaint_id": 1, "listed": 1, "all": 1})
-        rows = await found.sort([(field, ASCENDING if soonest else DESCENDING)]).limit(size).to_list(size)
-        return [
-            Listed(complaint_id=row["complaint_id"], position=row["all"].split("|", 1)[1], **row["listed"])
-            for row in rows
-        ]
+        descending = not first_is_soonest(group)
+        pages = await asyncio.gather(
+            *(self._page(f"{administration}|{one}", after, size, descending) for one in ([group] if group else GROUPS))
+        )
+        wanted = [id_ for _, id_ in heapq.merge(*pages, reverse=descending)][:size]
+        found = {document["_id"]: listed(_restored(document)) for document in await self._by_id(wanted, None)}
+        return [row for id_ in wanted if (row := found.get(id_))]
+
+    async def _page(self, list_: str, after: str | None, size: int, descending: bool) -> list[tuple[str, str]]:
+        """(position, id) of a page of one list."""
+
+        async def read(low: str, high: str) -> list[Document]:
+            return await self._dossiers.find({"queue": {"$gt": low, "$lt": high}}, {"queue": 1}).to_list(None)
+
+        pages = paging.Pages("queue", list_, read)
+        return [(pages.order(row), row["_id"]) for row in await pages.page(after, size, descending=descending)]
 
     async def by_reference(self, administration: str, reference: str) -> DossierFile | None:
         document = await self._dossiers.find_one({"of_reference": f"{administration}|{reference}"})
@@ -128,7 +148,7 @@ class MongoAdministrations:
             chunk = slugs[start : start + AT_ONCE]
             kept = {row["_id"]: row["version"] async for row in self._rows.find({"_id": {"$in": chunk}})}
             writes: list[InsertOne[Document] | ReplaceOne[Document]] = [
-                ReplaceOne({"_id": slug}, _json(latest[slug]), upsert=True)
+                ReplaceOne({"_id": slug}, latest[slug].model_dump(mode="json", exclude_none=True), upsert=True)
                 for slug in chunk
                 if kept.get(slug, 0) <= latest[slug].version
             ]
@@ -143,10 +163,6 @@ def _id(key: Key) -> str:
     return "/".join(key)
 
 
-def _json(data: AdministrationListed | DossierForwarded) -> Document:
-    return data.model_dump(mode="json", exclude_none=True)
-
-
 def _write(file: DossierFile, mark: str) -> InsertOne[Document] | ReplaceOne[Document]:
     id = _id((file.administration, file.complaint_id))
     document: Document = {
@@ -159,22 +175,11 @@ def _write(file: DossierFile, mark: str) -> InsertOne[Document] | ReplaceOne[Doc
     }
     standing, dossier = file.standing, file.dossier
     if standing and dossier:
-        place = position(standing, file.complaint_id)
+        list_, place = f"{file.administration}|{standing.group}", position(standing, file.complaint_id)
         document |= {
-            "dossier": _json(dossier),
+            "dossier": dossier.model_dump_json(exclude_none=True),
             "of_reference": f"{file.administration}|{dossier.reference}",
-            "queue": f"{file.administration}|{standing.group}|{place}",
-            "all": f"{file.administration}|{place}",
-            "listed": {
-                "reference": dossier.reference,
-                "state": standing.state,
-                "answer_due": standing.answer_due,
-                "received_at": dossier.received_at,
-                "nature": dossier.nature,
-                "excerpt": excerpt(dossier.text),
-                "commune": dossier.place.commune if dossier.place else None,
-                "place": dossier.place.text if dossier.place else None,
-            },
+            "queue": paging.key(list_, place, file.complaint_id),
         }
     if file.version == 1:
         return InsertOne(document)
@@ -200,7 +205,7 @@ def _restored(document: Document) -> DossierFile:
         complaint_id=document["complaint_id"],
         administration=document["administration"],
         version=document["version"],
-        dossier=DossierForwarded.model_validate(dossier) if dossier else None,
+        dossier=DossierForwarded.model_validate_json(dossier) if dossier else None,
         entries=tuple(
             _KINDS[row["what"]](**{name: value for name, value in row.items() if name != "what"})
             for row in document["entries"]
