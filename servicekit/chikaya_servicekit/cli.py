@@ -170,14 +170,11 @@ def lag(as_json: AsJson = False) -> None:
 
 
 def _state(lag: replay.Lag) -> str:
-    words = []
-    if not lag.committed:
-        words.append("nothing read yet")
-    elif not lag.records:
-        words.append("all read")
-    if not lag.members:
-        words.append("nobody reads")
-    return ", ".join(words)
+    if lag.committed:
+        reading = "" if lag.records else "all read"
+    else:
+        reading = "nothing read yet" if lag.records else "nothing to read yet"
+    return ", ".join(filter(None, [reading, "" if lag.members else "nobody reads"]))
 
 
 def _when(text: str) -> datetime:
@@ -330,18 +327,16 @@ def list_letters(
             "failed": f"{letter.last_failed_at:%Y-%m-%d %H:%M:%S}",
             "type": letter.type.removeprefix("ma.chikaya."),
             "key": (letter.key or b"").decode("utf-8", "backslashreplace"),
-            "from": _from(letter),
+            "topic": letter.original_topic,
             **({"state": _told(one[2])} if closed else {}),
             "reason": letter.reason,
         }
         for one in found
         for letter in [one[1]]
     ]
-    whose = service or "all services"
-    kind = "dead letters" if closed else "open dead letters"
-    narrowed = chosen != Chosen()
-    empty = f"No {kind} of {whose}{' that fit' if narrowed else ''}."
-    show(rows, f"{len(rows)} {kind} of {whose}; times are UTC", as_json, empty)
+    which = f"{'' if closed else 'open '}dead letter{'' if len(rows) == 1 else 's'} of {service or 'all services'}"
+    narrowed = " that fit" if chosen != Chosen() else ""
+    show(rows, f"{len(rows)} {which}; times are UTC", as_json, f"No {which}{narrowed}.")
 
 
 @letters_app.command("show")
