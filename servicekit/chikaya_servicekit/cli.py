@@ -6,6 +6,7 @@ import getpass
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -513,7 +514,9 @@ def discard_letters(
 def main() -> None:
     """Loads the services' commands, then runs."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said once, by the command
-    for entry in entry_points(group="chikaya.commands"):
+    # Loading them all takes a second: only where they may be what is asked for.
+    ours = next(iter(sys.argv[1:]), "") in {group.name for group in app.registered_groups}
+    for entry in () if ours else entry_points(group="chikaya.commands"):
         try:
             app.add_typer(entry.load(), name=entry.name)
         except ImportError as error:  # one service's command must not take the others away
