@@ -17,10 +17,10 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check smoke bench faults schemas format
+.PHONY: help up down test check smoke dead-letters bench faults schemas format
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: .venv/.synced ## start everything on this machine, print the addresses, stay until Ctrl-C (PORT_OFFSET=1000, KAFKA_NODES=3)
 	@$(PYTHON) -m chikaya_local.up --port-offset $(PORT_OFFSET) --kafka-nodes $(KAFKA_NODES)
@@ -41,6 +41,9 @@ check: .venv/.synced ## format, lint, types, contracts, imports
 
 smoke: .venv/.synced ## twelve complaints by every way in through the stack that runs, timing each step (PORT_OFFSET as for up)
 	@$(PYTHON) -m chikaya_local.smoke --port-offset $(PORT_OFFSET)
+
+dead-letters: .venv/.synced ## what could not be processed in the stack that runs (ARGS="list", "replay tracking 0", "discard …"; PORT_OFFSET as for up)
+	@PORT_OFFSET=$(PORT_OFFSET) $(PYTHON) docs/tutorials/local.py as operator .venv/bin/chikaya dead-letters $(or $(ARGS),list)
 
 bench: .venv/.synced ## how fast it is, beside floors of the same run (ARGS="intake tracking --scale 0.3"; MONGO_URI=…, GROWTH=1000000)
 	@$(PYTHON) -m chikaya_local.bench $(ARGS)
