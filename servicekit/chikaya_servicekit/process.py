@@ -67,7 +67,13 @@ class Process:
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[str, str] = {"start": "starting"}
-        self.app: FastAPI = FastAPIOffline(title=f"Chikaya {title}", version="0.1.0", lifespan=self._lifespan)
+        # FastAPI's own telemetry would keep paths and what exceptions say, which are personal: `http` has ours.
+        self.app: FastAPI = FastAPIOffline(
+            title=f"Chikaya {title}",
+            version="0.1.0",
+            lifespan=self._lifespan,
+            telemetry={"tracing": False, "metrics": False, "logs": False},
+        )
         http.install(self.app, settings.SERVICE, transient, largest_body, uploads)
         self.app.add_api_route("/livez", self._livez, include_in_schema=False)
         self.app.add_api_route("/readyz", self._readyz, include_in_schema=False)
