@@ -16,8 +16,9 @@ from rich.console import Console
 from chikaya_local.errors import CannotStart
 from chikaya_local.stack import ROOT
 
-from . import floors, intake, printed, singles
+from . import floors, footprint, growth, intake, pipeline, printed, scale, singles
 from .figures import Part
+from .journeys import Unlike
 from .system import HOME, Options, System, TookTooLong
 
 DOCUMENTATION = ROOT / "docs" / "explanation" / "performance.md"
@@ -32,6 +33,10 @@ PARTS: dict[str, Callable[[Options], Part]] = {
     "routing": lambda options: singles.run(options, ["routing"]),
     "tracking": lambda options: singles.run(options, ["tracking"]),
     "notification": lambda options: singles.run(options, ["notification"]),
+    "pipeline": pipeline.run,
+    "growth": growth.run,
+    "scale": scale.run,
+    "footprint": footprint.run,
 }
 """What can be chosen by name; without a name, all are run, in this order."""
 
@@ -52,7 +57,7 @@ def main() -> int:
         console.rule(name)
         try:
             parts.append(PARTS[name](options))
-        except (CannotStart, TookTooLong, subprocess.CalledProcessError, RuntimeError) as error:
+        except (CannotStart, TookTooLong, Unlike, subprocess.CalledProcessError) as error:
             # The other parts are measured all the same; the exit code tells.
             console.print(f"{name}: {error}", style="red", markup=False)
             failed.append(name)

@@ -1,8 +1,8 @@
 """F3: a service's own database commands, recorded as its process sends them, then sent again with no logic around.
 
 So the floor's mix of operations, its sizes, its flags (`w`, `j`) and what it does at the same time are those of the
-service as it is now, whatever is changed in it. Run as a module it is the recorder: `… FILE MODULE` runs MODULE as its
-program and keeps its commands in FILE.
+service as it is now, whatever is changed in it. Run as a module it is the recorder: `… FILE MODULE …` runs MODULE as
+its program, with what further arguments there are, and keeps its commands in FILE.
 """
 
 import runpy
@@ -31,13 +31,15 @@ SESSION = frozenset({"lsid", "txnNumber", "$db", "$clusterTime", "$readPreferenc
 """What the driver adds to every command, and will add again."""
 PLAIN: CodecOptions[Any] = CodecOptions(uuid_representation=bson.UuidRepresentation.STANDARD)
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+MANY = {"insert": "documents", "update": "updates", "delete": "deletes"}
+"""Commands that hold many operations, and where."""
 AT_ONCE = 64
 SHOWN = ("insert", "update", "delete", "find", "findAndModify", "count", "aggregate")
 """Kinds of operations that a table shows."""
 
 
 class Recorder(monitoring.CommandListener):
-    """Writes each command as it is sent, and a mark when it has been answered: `{s: id, c: command}`, `{f: id}`."""
+    """Writes each command as it is sent, `{s: id, c: command}`, and a mark when it has been answered, `{f: id}`."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out, self._one_at_a_time = out, threading.Lock()
@@ -107,7 +109,7 @@ def replay(file: Path, uri: str, database: str) -> tuple[float, dict[str, int]]:
                     send(command)
                     untimed += time.perf_counter() - before
                     continue
-                many = command.get({"insert": "documents", "update": "updates", "delete": "deletes"}.get(name, ""), [0])
+                many: Any = command.get(MANY.get(name, ""), [None])
                 operations[name] = operations.get(name, 0) + len(many)
                 under_way[entry["s"]] = pool.submit(send, command)
             for future in under_way.values():
@@ -120,5 +122,5 @@ def replay(file: Path, uri: str, database: str) -> tuple[float, dict[str, int]]:
 if __name__ == "__main__":
     with Path(sys.argv[1]).open("wb", buffering=0) as out:
         monitoring.register(Recorder(out))
-        sys.argv = [sys.argv[2]]
+        sys.argv = sys.argv[2:]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

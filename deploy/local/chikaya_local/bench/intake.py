@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from . import commands, load
 from .figures import Part, Plot, Table
+from .journeys import Unlike
 from .system import FLOOR_TOPIC, Options, System, ready_within
 
 CONNECTIONS = (32, 256)
@@ -32,7 +33,7 @@ def run(options: Options) -> Part:
 
     Raises:
         TookTooLong: a process was not ready.
-        RuntimeError: intake did not accept everything.
+        Unlike: intake did not accept everything.
     """
     with System.running("intake", options) as system:
         floors, found = {}, {}
@@ -58,7 +59,7 @@ def run(options: Options) -> Part:
             }
             first += one.requests
             if set(one.statuses) != {"201"}:
-                raise RuntimeError(f"intake answered {one.statuses}: not a measurement of accepting")
+                raise Unlike(f"intake answered {one.statuses}: not a measurement of accepting")
         system.stack.stop("intake")
         log = system.stack.directory / "commands.bson"
         system.start_through("intake", "chikaya_local.bench.commands", str(log), "chikaya_intake.app")

@@ -5,7 +5,6 @@ judged once, before the process starts.
 """
 
 import importlib
-import os
 import runpy
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,22 +26,20 @@ def remember(classifier: Any, submission_class: type[Any]) -> None:
             known.update(zip(new, judge(new), strict=True))
         return [known[one] for one in asked]
 
-    filed = [submission(number) for number in range(2 * len(texts()))]
+    filed = [submission(number) for number in range(len(texts()))]
     recalled([submission_class(one.text, (one.place and one.place.commune) or "") for one in filed])
     # Of the class: an instance has slots, and takes no method of its own.
     type(classifier).judge = lambda _, batch: recalled(batch)
 
 
 if __name__ == "__main__":
-    judgement = importlib.import_module("chikaya_routing.domain.judgement")
-    model = importlib.import_module("chikaya_routing.model")
-    read = model._read
+    judgement: Any = importlib.import_module("chikaya_routing.domain.judgement")
+    load = judgement.Classifier.load
 
-    def prepared(path: Path) -> tuple[Any, Any]:
-        classifier, places = read(path)
+    def prepared(path: Path) -> Any:
+        classifier = load(path)
         remember(classifier, judgement.Submission)
-        return classifier, places
+        return classifier
 
-    model._read = prepared
-    os.environ.setdefault("CHIKAYA_LOG_LEVEL", "WARNING")
+    judgement.Classifier.load = prepared
     runpy.run_module(MODULE, run_name="__main__", alter_sys=True)

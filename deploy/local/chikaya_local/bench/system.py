@@ -160,8 +160,8 @@ class System:
         finally:
             await admin.close()
 
-    async def fill(self, events: Iterable[Event[Message]]) -> int:
-        """Writes events to their topics, in order for each key; gives their number."""
+    async def fill(self, events: Iterable[Event[Message]], partition: int | None = None) -> int:
+        """Writes events to their topics, in order for each key, or all to one partition; gives their number."""
         producer = AIOKafkaProducer(
             **self.kafka(), acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=256 * 1024
         )
@@ -169,7 +169,7 @@ class System:
         async with producer:
             for event in events:
                 topic, key, value, headers = encode(event)
-                sent.append(await producer.send(topic, value, key=key, headers=headers))
+                sent.append(await producer.send(topic, value, key=key, headers=headers, partition=partition))
                 count += 1
                 if len(sent) == 2_000:
                     await asyncio.gather(*sent)

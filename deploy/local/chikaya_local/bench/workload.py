@@ -3,6 +3,7 @@
 import csv
 import itertools
 import random
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,11 +55,12 @@ def submission(number: int, of: Sequence[str] | None = None) -> Submission:
         of: texts to choose from; the whole corpus if not given.
     """
     chosen = of or texts()
+    text = chosen[number % len(chosen)]
     email = f"citoyen{number}@example.ma" if number % 4 != 1 else None
     phone = f"+2126{number % 10**8:08d}" if number % 4 in (1, 2) else None
     return Submission(
-        text=f"{chosen[number % len(chosen)]}\n({number})",
-        place=Place(commune=_places()[number % len(_places())]),
+        text=f"{text}\n({number})",
+        place=Place(commune=_places()[zlib.crc32(text.encode()) % len(_places())]),
         contact=Contact(name=f"Citoyen {number}", email=email, phone=phone),
         language="ar" if number % 3 == 0 else "fr",
         consent=True,
