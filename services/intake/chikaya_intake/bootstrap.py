@@ -2,7 +2,7 @@
 
 import time
 
-from chikaya_contracts import topics
+from chikaya_contracts import legal_time, topics
 from chikaya_servicekit import faults
 from chikaya_servicekit.consuming import Consumer
 from chikaya_servicekit.process import Process
@@ -43,10 +43,15 @@ def build(settings: Settings) -> Process:
     async def ping() -> None:
         await mongo.ping(database)
 
+    async def know_the_holidays() -> None:
+        # The first deadlines take half a second, during which no other request would be answered.
+        legal_time.deadlines(process.clock())
+
     async def close() -> None:
         database.client.close()
 
     process.need("mongo", ping)
+    process.setup(know_the_holidays)
     process.setup(complaints.create_indexes)
     process.setup(attachments.create_indexes)
     process.background(outbox.relay_for_ever)

@@ -290,6 +290,12 @@ async def test_the_description_names_what_is_sent(parts: Any) -> None:
     assert set(described["paths"]) >= {"/v1/complaints", "/v1/attachments", "/v1/receipts/{sender_id}"}
     upload = described["paths"]["/v1/attachments"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert upload["schema"]["required"] == ["file"]
+    filing = described["paths"]["/v1/complaints"]["post"]
+    sent = filing["requestBody"]["content"]["application/json"]["schema"]
+    given = filing["responses"]["201"]["content"]["application/json"]["schema"]
+    assert (sent["$ref"].rsplit("/")[-1], given["$ref"].rsplit("/")[-1]) == ("Submission", "Receipt")
+    assert [parameter["name"] for parameter in filing["parameters"]] == ["idempotency-key"]
+    assert filing["security"] == [{"APIKeyHeader": []}]
 
 
 async def test_a_form_whose_boundary_nobody_would_write_is_no_form(parts: Any) -> None:
