@@ -23,6 +23,7 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
+from rich.text import Text
 
 from . import provisioning, replay
 from .clock import utc_now
@@ -64,12 +65,17 @@ def show(rows: list[dict[str, Any]], title: str, as_json: bool, empty: str) -> N
         for name in rows[0]:
             grid.add_column(name, overflow="fold")
         for row in rows:
-            grid.add_row(*(str(value) for value in row.values()))
+            grid.add_row(*(Text(_tame(str(value))) for value in row.values()))
         out.print(grid)
 
 
+def _tame(text: str) -> str:
+    """Text that strangers wrote, without what would move a terminal's cursor or colour its words."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+
+
 def _fail(message: str) -> typer.Exit:
-    err.print(f"[red]{message}[/red]")
+    err.print(Text(_tame(message), style="red"))
     return typer.Exit(1)
 
 
@@ -204,7 +210,9 @@ Service = Annotated[
     str, typer.Argument(parser=_known, metavar="SERVICE", help="intake, routing, tracking, notification or desk")
 ]
 Offsets = Annotated[list[int] | None, typer.Argument(metavar="OFFSET", help="Only these, by their offset.")]
-OfType = Annotated[str | None, typer.Option("--type", help="Only of this CloudEvents type.")]
+OfType = Annotated[
+    str | None, typer.Option("--type", help="Only of this CloudEvents type, with or without `ma.chikaya.`.")
+]
 Reason = Annotated[str | None, typer.Option(help="Only with this in their reason; upper and lower case are alike.")]
 FromTopic = Annotated[str | None, typer.Option("--topic", help="Only from this topic.")]
 OfKey = Annotated[str | None, typer.Option("--key", help="Only of this key, such as a complaint's id.")]
@@ -326,7 +334,7 @@ def list_letters(
             **({} if service else {"service": one[0]}),
             "offset": letter.offset,
             "failed": f"{letter.last_failed_at:%Y-%m-%d %H:%M:%S}",
-            "type": letter.type.removeprefix("ma.chikaya."),
+            "type": letter.type.removeprefix(replay.OURS),
             "key": (letter.key or b"").decode("utf-8", "backslashreplace"),
             "topic": letter.original_topic,
             **({"state": _told(one[2])} if closed else {}),
@@ -437,7 +445,7 @@ def replay_letters(
     rows = [
         {
             "offset": one.letter.offset,
-            "type": one.letter.type if as_json else one.letter.type.removeprefix("ma.chikaya."),
+            "type": one.letter.type if as_json else one.letter.type.removeprefix(replay.OURS),
             "key": (one.letter.key or b"").decode("utf-8", "backslashreplace"),
             "to": f"{one.letter.original_topic}[{one.letter.original_partition}]"
             + ("" if one.to is None else f"@{one.to}"),
@@ -498,7 +506,7 @@ def discard_letters(
     rows = [
         {
             "offset": letter.offset,
-            "type": letter.type if as_json else letter.type.removeprefix("ma.chikaya."),
+            "type": letter.type if as_json else letter.type.removeprefix(replay.OURS),
             "key": (letter.key or b"").decode("utf-8", "backslashreplace"),
             "from": _from(letter),
             "outcome": "discarded" if yes else "would be discarded",

@@ -33,6 +33,9 @@ ROUNDS = 10  # of following what parked while a replay was on its way: each find
 
 NEAR = 100  # letters
 
+OURS = "ma.chikaya."
+"""What every type of this project begins with: people may leave it out."""
+
 Told = Callable[[int, int], None]
 """Progress: how much of how much."""
 Lane = tuple[str, str, bytes | None]
@@ -62,7 +65,7 @@ class Chosen:
         """Whether the letter is one of them."""
         return (
             (not self.offsets or letter.offset in self.offsets)
-            and self.type in (None, letter.type)
+            and self.type in (None, letter.type, letter.type.removeprefix(OURS))
             and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
             and self.topic in (None, letter.original_topic)
             and (self.key is None or self.key.encode() == letter.key)

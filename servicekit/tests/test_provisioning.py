@@ -15,8 +15,8 @@ async def send(broker: Any, principal: str, topic: str) -> None:
     producer = AIOKafkaProducer(
         **broker.client(principal), acks="all", enable_idempotence=True, request_timeout_ms=5_000
     )
-    await producer.start()
     try:
+        await producer.start()
         await producer.send_and_wait(topic, b"{}")
     finally:
         await producer.stop()
@@ -25,8 +25,8 @@ async def send(broker: Any, principal: str, topic: str) -> None:
 async def read(broker: Any, principal: str, topic: str, group: str) -> None:
     """Reads what there is; nothing within 2 s is no error."""
     consumer = AIOKafkaConsumer(topic, **broker.client(principal), group_id=group, auto_offset_reset="earliest")
-    await consumer.start()
     try:
+        await consumer.start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(consumer.getone(), 2)
     finally:

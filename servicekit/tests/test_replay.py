@@ -111,6 +111,19 @@ def test_only_what_parked_behind_a_replay_meanwhile_follows_it() -> None:
     assert replay.parked_since(ledger, 7, done) is None
 
 
+def test_a_type_may_be_named_as_the_table_shows_it() -> None:
+    (letter,) = ledger_of((1, b"a", headers([("ce_type", b"ma.chikaya.case.closed.v1")]))).open()
+    assert Chosen(type="case.closed.v1").takes(letter)
+    assert Chosen(type="ma.chikaya.case.closed.v1").takes(letter)
+    assert not Chosen(type="closed.v1").takes(letter)
+
+
+def test_what_strangers_wrote_is_shown_and_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.show([{"key": "[/b][red]x\x1b[2J\x9b1m · مرحبا", "n": 1}], "Title", as_json=False, empty="")
+    shown = capsys.readouterr().out
+    assert "[/b][red]x\\x1b[2J\\x9b1m · مرحبا" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [("2026-03-02T09:00", NOW), ("2026-03-02T10:00+01:00", NOW), ("2026-03-02", NOW.replace(hour=0))],
