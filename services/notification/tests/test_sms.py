@@ -17,6 +17,14 @@ TOKEN = "a-token-for-tests-only"
 TO, TEXT = "+212612345678", "تم تسجيل شكايتكم"
 
 
+async def send(url: str, token: str = TOKEN) -> None:
+    gateway = Gateway(url, token)
+    try:
+        await gateway.send("id", TO, TEXT)
+    finally:
+        await gateway.close()
+
+
 @asynccontextmanager
 async def answering(port: int, status: str, drop: bool = False) -> AsyncIterator[None]:
     """A gateway with one answer."""
@@ -61,7 +69,7 @@ async def test_the_gateway_keeps_an_sms_once_under_its_key(inbox: str) -> None:
         with pytest.raises(Away):
             await gateway.send("id-3", TO, TEXT)
     with pytest.raises(Away):
-        await Gateway(f"{inbox}/sms", "wrong").send("id-4", TO, TEXT)
+        await send(f"{inbox}/sms", "wrong")
     await gateway.close()
 
 
@@ -83,16 +91,16 @@ async def test_each_status_means_what_it_says(status: str, error: Any, free_port
     port = free_port()
     async with answering(port, status):
         with pytest.raises(error) as raised:
-            await Gateway(f"http://127.0.0.1:{port}/sms", TOKEN).send("id", TO, TEXT)
+            await send(f"http://127.0.0.1:{port}/sms")
     assert str(raised.value) == f"the SMS gateway answered {status[:3]}"
 
 
 async def test_no_gateway_is_away_and_one_that_hangs_up_defers(free_port: Callable[[], int]) -> None:
     port = free_port()
     with pytest.raises(Away):
-        await Gateway(f"http://127.0.0.1:{port}/sms", TOKEN).send("id", TO, TEXT)
+        await send(f"http://127.0.0.1:{port}/sms")
     async with answering(port, "", drop=True):
         with pytest.raises(Deferred):
-            await Gateway(f"http://127.0.0.1:{port}/sms", TOKEN).send("id", TO, TEXT)
+            await send(f"http://127.0.0.1:{port}/sms")
     with pytest.raises(Away):
-        await Gateway("no address", TOKEN).send("id", TO, TEXT)
+        await send("no address")
