@@ -15,7 +15,7 @@ WORTH = 1.05
 RAMP_S, MEASURED_S = 5.0, 20.0
 RATES = (20, 50)
 SHARE_OF_MAXIMUM = 0.8
-TEXTS = 300
+TEXTS = 150
 
 
 async def sorted_texts(system: System, wanted: int = TEXTS) -> tuple[list[str], list[str]]:

