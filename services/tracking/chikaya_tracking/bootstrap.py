@@ -7,7 +7,8 @@ from chikaya_servicekit.clock import Clock, utc_now
 from chikaya_servicekit.process import Process
 from chikaya_servicekit.staff import Staff
 
-from .adapters.mongo import TRANSIENT, Database, MongoAdministrations, MongoCases, MongoTries
+from .adapters.inserts import TRANSIENT
+from .adapters.mongo import Database, MongoAdministrations, MongoCases, MongoTries
 from .api import Api
 from .catalogue import Catalogue
 from .clock import LegalClock

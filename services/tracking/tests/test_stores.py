@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from bson.errors import InvalidDocument
 from chikaya_contracts.envelope import Event
 from chikaya_contracts.messages.catalogue import AdministrationListed
 from chikaya_contracts.messages.notification import NoticeSent
 from chikaya_tracking.adapters.cases import ReferenceTaken
+from chikaya_tracking.adapters.inserts import Inserts
 from chikaya_tracking.adapters.mongo import MongoCases
 from chikaya_tracking.domain.case import Rules
 
@@ -213,6 +215,24 @@ async def test_tries_are_counted(tries: Any, make: Any) -> None:
     await asyncio.gather(*(tries.add({"a": make.day(9999), "all": make.day(9999)}) for _ in range(5)))
     await tries.add({"all": make.day(9999)})
     assert await tries.counts(["a", "all", "b"]) == {"a": 5, "all": 6, "b": 0}
+
+
+async def test_who_inserts_together_shares_a_command_and_no_fault(database: Any) -> None:
+    inserts = Inserts(database.db.notices)
+    await inserts.insert([{"_id": "a"}])
+    first, *others = await asyncio.gather(
+        inserts.insert([{"_id": "b"}]),
+        inserts.insert([{"_id": "c"}, {"_id": "a"}, {"_id": "d"}]),
+        inserts.insert([{"_id": "e", "what": object()}]),
+        inserts.insert([{"_id": "b"}]),
+        return_exceptions=True,
+    )
+    assert first == set()
+    assert isinstance(others[1], InvalidDocument)
+    # Those whose command failed for another's fault are sent anew: what was written already is "there already".
+    assert 1 in others[0]
+    assert others[2] == {0}
+    assert {row["_id"] async for row in database.db.notices.find({})} == {"a", "b", "c", "d"}
 
 
 async def test_every_query_is_bounded_by_an_index(database: Any, make: Any) -> None:

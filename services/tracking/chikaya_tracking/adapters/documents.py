@@ -16,8 +16,7 @@ from chikaya_contracts.messages.lifecycle import CaseEvent
 from ..domain.case import Cause
 from ..domain.case_file import Applied, CaseFile, Told, key
 from .cases import Change
-
-Document = dict[str, Any]
+from .inserts import Document
 
 
 def step(change: Change) -> Document:

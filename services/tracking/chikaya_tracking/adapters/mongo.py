@@ -16,17 +16,13 @@ from chikaya_contracts.messages.catalogue import AdministrationListed
 from chikaya_contracts.messages.notification import NoticeOutcome
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, WTimeoutError
 
 from ..domain.case import Rules, armed
 from ..domain.case_file import CaseFile
 from .cases import Cases, Change, Due, Listed, ReferenceTaken, Waiting, listed, parked_key, sortable
-from .documents import Document, message, read, restored, step
+from .documents import message, read, restored, step
+from .inserts import Document, Inserts
 
-TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
-"""What the driver raises while the database is away."""
-
-DUPLICATE_KEY = 11000
 AT_ONCE = 100
 """Ids in one query: more are looked up no faster."""
 STEPS_AT_ONCE = 5
@@ -74,6 +70,8 @@ class MongoCases(Cases):
         super().__init__()
         self._steps, self._references = database.db.steps, database.db.references
         self._parked, self._notices = database.db.parked, database.db.notices
+        self._new_steps, self._new_references = Inserts(self._steps), Inserts(self._references)
+        self._new_parked, self._new_notices = Inserts(self._parked), Inserts(self._notices)
 
     async def load(self, complaint_ids: Collection[str]) -> Mapping[str, CaseFile]:
         steps: dict[str, list[Document]] = {complaint_id: [] for complaint_id in complaint_ids}
@@ -100,7 +98,7 @@ class MongoCases(Cases):
             {"_id": _step_id(change.complaint_id, change.after.version), **_due(change, rules), **step(change)}
             for change in changes
         ]
-        return {changes[index].complaint_id for index in await _insert(self._steps, steps)}
+        return {changes[index].complaint_id for index in await self._new_steps.insert(steps)}
 
     async def _take_references(self, files: Sequence[CaseFile]) -> None:
         rows: list[Document] = []
@@ -110,7 +108,7 @@ class MongoCases(Cases):
             if file.filing and (phone := file.filing.contact.phone):
                 row["phone"] = _phone_key(phone, one.received_at, one.complaint_id)
             rows.append(row)
-        taken = [rows[index] for index in await _insert(self._references, rows)]
+        taken = [rows[index] for index in await self._new_references.insert(rows)]
         holders = {row["_id"]: row["complaint"] for row in await _find(self._references, [row["_id"] for row in taken])}
         for row in taken:
             if holders[row["_id"]] != row["complaint"]:
@@ -176,7 +174,7 @@ class MongoCases(Cases):
         return await self._parked.count_documents({"key": {"$gt": "", "$lt": sortable(before)}})
 
     async def list_parked(self, rows: Mapping[str, str]) -> None:
-        await _insert(self._parked, [{"_id": key, "key": key, "complaint": id} for key, id in rows.items()])
+        await self._new_parked.insert([{"_id": key, "key": key, "complaint": id} for key, id in rows.items()])
 
     async def unlist(self, keys: Sequence[str]) -> None:
         for chunk in _chunks(keys):
@@ -187,7 +185,7 @@ class MongoCases(Cases):
             outcome.id: {"_id": outcome.id, "complaint": outcome.data.complaint_id, **message(outcome.data)}
             for outcome in outcomes
         }
-        await _insert(self._notices, list(kept.values()))
+        await self._new_notices.insert(list(kept.values()))
 
     async def notices(self, complaint_id: str) -> list[NoticeOutcome]:
         found = [cast(NoticeOutcome, read(row)) async for row in self._notices.find({"complaint": complaint_id})]
@@ -278,21 +276,3 @@ async def _find(collection: Rows, ids: Sequence[str]) -> list[Document]:
     """The documents with these ids that exist."""
     found = await asyncio.gather(*(collection.find({"_id": {"$in": chunk}}).to_list(None) for chunk in _chunks(ids)))
     return [row for rows in found for row in rows]
-
-
-async def _insert(collection: Rows, rows: Sequence[Document]) -> list[int]:
-    """Inserts rows; gives the places of those whose `_id` was there already, which stay as they were.
-
-    Raises:
-        BulkWriteError: a row could not be written for another reason.
-    """
-    if not rows:
-        return []
-    try:
-        await collection.insert_many(rows, ordered=False)
-    except BulkWriteError as error:
-        failed = error.details["writeErrors"]
-        if any(one["code"] != DUPLICATE_KEY for one in failed):
-            raise
-        return [one["index"] for one in failed]
-    return []

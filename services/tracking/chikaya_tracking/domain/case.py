@@ -68,6 +68,7 @@ Cause: TypeAlias = Event[Message]
 """A submission, a routing decision, an administration's decision or a request, as it came from its topic."""
 
 WAITING: StateName = "waiting_for_citizen"
+BREACHED = CaseDeadlineBreached.short_name()
 
 
 class NotAllowed(Exception):
@@ -146,8 +147,9 @@ def decide(case: Case | None, cause: Cause, rules: Rules) -> list[CaseEvent]:
     if isinstance(cause.data, ClockReached):
         return list(_rings(case, cause.data, cause.id, rules))
     late: list[CaseEvent] = []
-    for alarm in alarms(case, rules):
-        if alarm.threshold in ("relay-breached", "answer-breached") and alarm.moment <= effective_at(cause):
+    at = effective_at(cause)
+    for alarm in alarms(case, rules) if at > min(case.relay_due, case.answer_due) else ():
+        if alarm.threshold in ("relay-breached", "answer-breached") and alarm.moment <= at:
             event = _Happening(case, cause, "clock", rules).event(
                 CaseDeadlineBreached, threshold=alarm.threshold, due=alarm.due
             )
@@ -405,7 +407,7 @@ def fold(history: Iterable[CaseEvent]) -> Case | None:
 
 def event_id(event: CaseEvent) -> str:
     """The id of a lifecycle event: the same each time that its cause is delivered."""
-    return consequence_id(event.cause, event.TYPE, getattr(event, "threshold", ""))
+    return consequence_id(event.cause, event.TYPE, vars(event).get("threshold", ""))
 
 
 # -- the legal clock --------------------------------------------------------------------------------------------------
@@ -413,18 +415,19 @@ def event_id(event: CaseEvent) -> str:
 
 def alarms(case: Case, rules: Rules) -> list[Alarm]:
     """What the clock has yet to say of this case, soonest first. It stands while the citizen's answer is awaited."""
-    found: list[Alarm] = []
     if case.state == "answered":
         until = objection_until(case, rules)
-        found.append(Alarm(_just_after(until), "close", until))
-    if states.allowed(CaseDeadlineBreached.short_name(), case.state):
-        told = {threshold for threshold, _ in case.rung}
-        if case.relayed_at is None and "relay-breached" not in told:
-            found.append(Alarm(_just_after(case.relay_due), "relay-breached", case.relay_due))
-        if case.state != WAITING and "answer-breached" not in told:
-            if ("answer-warned", case.answer_due) not in case.rung:
-                found.append(Alarm(case.answer_due - timedelta(days=rules.warn_days), "answer-warned", case.answer_due))
-            found.append(Alarm(_just_after(case.answer_due), "answer-breached", case.answer_due))
+        return [Alarm(_just_after(until), "close", until)]
+    if not states.allowed(BREACHED, case.state):
+        return []
+    found: list[Alarm] = []
+    told = {threshold for threshold, _ in case.rung}
+    if case.relayed_at is None and "relay-breached" not in told:
+        found.append(Alarm(_just_after(case.relay_due), "relay-breached", case.relay_due))
+    if case.state != WAITING and "answer-breached" not in told:
+        if ("answer-warned", case.answer_due) not in case.rung:
+            found.append(Alarm(case.answer_due - timedelta(days=rules.warn_days), "answer-warned", case.answer_due))
+        found.append(Alarm(_just_after(case.answer_due), "answer-breached", case.answer_due))
     return sorted(found, key=lambda alarm: alarm.moment)
 
 

@@ -238,8 +238,8 @@ def _apply(file: CaseFile, cause: Cause, rules: Rules) -> CaseFile:
 def _recorded(file: CaseFile, cause: Cause, events: Sequence[CaseEvent]) -> CaseFile:
     """`file` with what has happened because of `cause`, and who is told of it."""
     filing, texts, inboxes = file.filing, file.texts, file.inboxes
-    words = getattr(cause.data, "text", None)
-    words_id = next((found for event in events if (found := getattr(event, "text_id", None))), None)
+    words = vars(cause.data).get("text")
+    words_id = next((found for event in events if (found := vars(event).get("text_id"))), None)
     if words and words_id:
         texts = MappingProxyType({**texts, words_id: words})
     match cause.data:
@@ -330,7 +330,7 @@ def _consequences(file: CaseFile, applied: Applied) -> Iterator[Consequence]:
             ComplaintSupplemented(
                 complaint_id=file.complaint_id,
                 at=event.at,
-                text=file.text(getattr(event, "text_id", None)) or "",
+                text=file.text(vars(event).get("text_id")) or "",
             ),
         )
     for told in applied.told:
@@ -348,9 +348,9 @@ def _consequences(file: CaseFile, applied: Applied) -> Iterator[Consequence]:
                 kind=told.kind,
                 at=event.at,
                 sequence=told.sequence,
-                text=file.text(getattr(event, "text_id", None)) if told.kind in _WORDS else None,
-                score=getattr(event, "score", None),
-                answer_due=getattr(event, "answer_due", None) or getattr(event, "due", None),
+                text=file.text(vars(event).get("text_id")) if told.kind in _WORDS else None,
+                score=vars(event).get("score"),
+                answer_due=vars(event).get("answer_due") or vars(event).get("due"),
                 request=refused.request if refused else None,
                 reason=refused.reason if refused else None,
             ),
