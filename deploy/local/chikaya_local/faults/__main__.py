@@ -3,14 +3,16 @@
 import argparse
 import asyncio
 import json
-import os
+import logging
 import random
 import shutil
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -25,28 +27,51 @@ from chikaya_local.stack import LOCAL, free_ports
 INSTANCES = 2
 
 
-async def _on_one_stack(
-    faults: Sequence[Fault], complaints: int, options: argparse.Namespace, out: Report
-) -> Sequence[Row]:
-    """Runs these faults, all for the same number of brokers, on a new stack; `complaints` are filed for each."""
-    nodes = faults[0].nodes
-    directory = options.dir / f"{nodes}-broker"
-    if directory.exists():
-        shutil.rmtree(directory)
-    ports = free_ports(options.first_port, options.first_port + 400, instances=INSTANCES)
-    stack = stack_for(directory, ports, out, nodes)
-    try:
-        await asyncio.to_thread(bring_up, stack)
-        run = Run(stack, rate=options.rate, seed=options.seed, told=lambda said: out.line(f"[dim]{said}[/]"))
-        async with run:
-            for fault in faults:
-                row = await run.row(fault, complaints)
-                out.line(f"{fault.name}: {json.dumps(report.totals([row]))}")
-            out.line("[dim]The last check, over everything …[/]")
-            await run.last_check()
-        return run.rows
-    finally:
-        await asyncio.to_thread(stack.stop_all)
+class Command:
+    """One call of the command: its options, and the rows so far."""
+
+    def __init__(self, options: argparse.Namespace, out: Report) -> None:
+        self.options, self._out, self._begun = options, out, time.monotonic()
+        self.rows: list[Row] = []
+        self.results: Path = options.dir / "results.json"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the figures are figures of."""
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seed": self.options.seed,
+            "rate": self.options.rate,
+            "minutes": round((time.monotonic() - self._begun) / 60, 1),
+        }
+
+    async def run(self, faults: Sequence[Fault], complaints: int) -> None:
+        """These faults, all for the same number of brokers, on a new stack; `complaints` are filed for each.
+
+        Raises:
+            CannotStart: the stack does not start, or a process does not come back.
+        """
+        nodes = faults[0].nodes
+        directory = self.options.dir / f"{nodes}-broker"
+        if directory.exists():
+            shutil.rmtree(directory)
+        first = self.options.first_port
+        stack = stack_for(directory, free_ports(first, first + 400, instances=INSTANCES), self._out, nodes)
+        try:
+            await asyncio.to_thread(bring_up, stack)
+            async with Run(stack, rate=self.options.rate, seed=self.options.seed, told=self._tell) as run:
+                for fault in faults:
+                    self.rows.append(await run.row(fault, complaints))
+                    report.write_results(self.results, self.rows, self.facts)
+                    self._out.line(f"{fault.name}: {json.dumps(report.totals(self.rows[-1:]))}")
+                self._tell("the last check, over everything")
+                await run.last_check()
+                report.write_results(self.results, self.rows, self.facts)
+        finally:
+            await asyncio.to_thread(stack.stop_all)
+
+    def _tell(self, said: str) -> None:
+        self._out.line(f"[dim]{said}[/]")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,36 +87,25 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [fault for fault in LONG if not options.only or any(part in fault.name for part in options.only)]
     if not chosen:
         parser.error(f"no fault is named so; there are: {', '.join(fault.name for fault in LONG)}")
-    out, begun = Report(Console(stderr=True, width=None if sys.stderr.isatty() else 140)), time.monotonic()
-    rows: list[Row] = []
+    out = Report(Console(stderr=True, width=None if sys.stderr.isatty() else 140))
     out.line(f"Seed {options.seed} (make faults ARGS='--seed {options.seed}' repeats it)")
-    failed = False
+    # Brokers that do not answer are what this is about: clients need not say so each time.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    command, whole = Command(options, out), True
     try:
         for nodes in sorted({fault.nodes for fault in chosen}):
             faults = [fault for fault in chosen if fault.nodes == nodes]
-            rows += asyncio.run(_on_one_stack(faults, -(-options.complaints // len(chosen)), options, out))
+            asyncio.run(command.run(faults, ceil(options.complaints / len(chosen))))
     except CannotStart as error:
         out.console.print(f"Cannot go on. {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        failed = True
-    minutes = (time.monotonic() - begun) / 60
-    figures = report.totals(rows)
-    about = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": options.seed,
-        "rate": options.rate,
-        "minutes": round(minutes, 1),
-    }
-    out.console.print(report.table(rows))
-    report.write_results(options.dir / "results.json", rows, about)
-    out.line(f"Everything that is wrong, by complaint: {options.dir / 'results.json'}")
-    if not options.only and not failed:
-        report.write_page(
-            rows,
-            f"`make faults` of {about['at'][:10]}, {os.cpu_count()} cores, seed {options.seed}: {options.rate:g} "
-            f"complaints a second, {figures['acknowledged']:,} acknowledged, {minutes:.0f} minutes in all.",
-        )
+        whole = False
+    out.console.print(report.table(command.rows))
+    out.line(f"All of it, and what is wrong by complaint: {command.results}")
+    if whole and not options.only:
+        report.write_page(command.rows, command.facts)
+    figures = report.totals(command.rows)
     print(json.dumps(figures))
-    return 0 if report.is_clean(figures) and not failed else 1
+    return 0 if whole and report.is_clean(figures) else 1
 
 
 if __name__ == "__main__":

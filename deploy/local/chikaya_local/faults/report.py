@@ -1,6 +1,7 @@
 """What a run has found: a table at the terminal, the same in the documentation, a file of results, one line of JSON."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,11 @@ def is_clean(figures: dict[str, Any]) -> bool:
     return not (figures["lost"] or figures["doubled"] or figures["disordered"])
 
 
-def write_results(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
+def write_results(path: Path, rows: Sequence[Row], facts: dict[str, Any]) -> None:
     """Every row with all that is wrong in it, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = {
-        **about,
+        **facts,
         **totals(rows),
         "rows": [
             {
@@ -90,10 +91,11 @@ def write_results(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> Non
     path.write_text(json.dumps(written, ensure_ascii=False, indent=1), "utf-8")
 
 
-def write_page(rows: Sequence[Row], about: str) -> None:
+def write_page(rows: Sequence[Row], facts: dict[str, Any]) -> None:
     """Rewrites the section of the documentation that is made from a run."""
     lines = [
-        about,
+        f"`make faults` of {facts['at'][:10]} on {os.cpu_count()} cores, seed {facts['seed']}: {facts['rate']:g} "
+        f"complaints a second, {totals(rows)['acknowledged']:,} acknowledged, {facts['minutes']:.0f} minutes in all.",
         "",
         f"| {' | '.join(HEADINGS)} |",
         f"|---{'|---:' * (len(HEADINGS) - 1)}|",

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
+from chikaya_contracts.topics import CATALOGUE as CATALOGUE_TOPIC
 from chikaya_contracts.topics import expand
 from chikaya_servicekit.cli import own_systems
 
@@ -26,11 +27,11 @@ from chikaya_local.report import Report
 from chikaya_local.stack import Settings, Stack
 
 PROCESSES = ("inbox", "identity", "intake", "routing", "tracking", "notification")
-MORE = {"routing": {"TRIAGE_UNDO_S": "1"}, "notification": {"CLAIM_S": "10"}}
-"""An officer's decision rests 1 s instead of 60; what a killed process had claimed to send is free after 10 s."""
+MORE = {"routing": {"TRIAGE_UNDO_S": "1"}, "notification": {"CLAIM_S": "20"}}
+"""An officer's decision rests 1 s instead of 60; what a killed process had claimed to send is free after 20 s."""
 MOST_UNDER_WAY = 1_500
 """Journeys that have not ended; more are not begun until some have."""
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S, LOOK_AT_LAG_EVERY_S = 0.25, 1.0
 RECOVERED_WITHIN_S = 120.0
 STANDSTILL_S = 60.0
 OUTCOMES_WITHIN_S = 90
@@ -88,7 +89,8 @@ class Run:
 
     async def __aenter__(self) -> Self:
         administrations = own_systems(CATALOGUE)
-        self._witness = Witness(self._client(ADMIN), expand(administrations, list(KAFKA_CHANNELS)), self._changed)
+        read = [topic for topic in expand(administrations, list(KAFKA_CHANNELS)) if topic != CATALOGUE_TOPIC]
+        self._witness = Witness(self._client(ADMIN), read, self._changed)
         self._parties = Parties(self.stack, self._client, administrations, self._rng)
         self._lag, self._stores = Lag(self.stack), Stores(self.stack)
         self._witnessing = asyncio.create_task(self._witness.run())
@@ -189,7 +191,7 @@ class Run:
     async def _highest_lag(self, seconds: float) -> int:
         highest, until = LAG_AT_REST, monotonic() + seconds
         while monotonic() < until:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(LOOK_AT_LAG_EVERY_S)
             lag = await asyncio.to_thread(self._lag.read)
             highest = max(highest, lag or 0)
         return highest

@@ -1,4 +1,4 @@
-"""The witness: reads every topic from its beginning, for as long as the run lasts, and remembers what was said."""
+"""The witness: reads topics from their beginning, for as long as the run lasts, and remembers what was said."""
 
 import asyncio
 import json
@@ -29,7 +29,8 @@ OUTCOMES = {
     ComplaintTriaged.TYPE: "triaged",
     ComplaintInadmissible.TYPE: "inadmissible",
 }
-POLL_MS = 100
+POLL_MS, FETCH_BYTES = 100, 64 * 1024
+"""The broker answers when so many bytes are there or so much time has passed: few fetches, of many records."""
 
 
 class Place(NamedTuple):
@@ -41,11 +42,11 @@ class Place(NamedTuple):
 
 
 class Witness:
-    """What all topics have said. Broker faults do not make it forget its place.
+    """What the topics have said. Broker faults do not make it forget its place.
 
     Args:
         client: arguments of an aiokafka client that may read everything.
-        read: every topic, as provisioned.
+        read: the topics to read, as provisioned.
         changed: told the complaint's id, or at the kiosk the sender's id, after each record about it.
     """
 
@@ -68,6 +69,7 @@ class Witness:
                 group_id=None,
                 enable_auto_commit=False,
                 fetch_max_wait_ms=POLL_MS,
+                fetch_min_bytes=FETCH_BYTES,
                 max_partition_fetch_bytes=256 * 1024,
             )
             try:
@@ -102,7 +104,7 @@ class Witness:
         key, event_id, type_ = record.key.decode(), headers["ce_id"].decode(), headers["ce_type"].decode()
         if record.topic.startswith("channel."):
             self._channel(record, key, event_id, type_)
-        elif record.topic != topics.CATALOGUE.name:
+        else:
             self._complaint(record, self.trails[key], event_id, type_)
         self._changed(key)
 
