@@ -26,7 +26,7 @@ def build(settings: Settings) -> Process:
     process = Process(settings, title="Notification", transient=mongo.TRANSIENT)
     database = mongo.MongoNotification(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     wording = Wording(settings.portal_url)
-    outcomes = Outcomes(database.notices, process.publisher, process.clock, mongo.TRANSIENT)
+    outcomes = Outcomes(database.notices, process.publisher, process.clock)
     names = Names(database.administrations, process.clock)
     mailer = Mailer(
         settings.smtp_host,

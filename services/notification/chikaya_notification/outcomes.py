@@ -35,23 +35,17 @@ Ended = Callable[[datetime], Notice]
 
 
 class Outcomes:
-    """The ends of tries.
+    """The ends of tries."""
 
-    Args:
-        transient: what the store raises while the database is away.
-    """
-
-    def __init__(
-        self, store: Notices, publisher: Publisher, clock: Clock, transient: tuple[type[Exception], ...] = ()
-    ) -> None:
-        self._store, self._publisher, self._clock, self._transient = store, publisher, clock, transient
+    def __init__(self, store: Notices, publisher: Publisher, clock: Clock) -> None:
+        self._store, self._publisher, self._clock = store, publisher, clock
         self._gathering: list[tuple[Ended, asyncio.Future[Notice]]] = []
         self._recording: asyncio.Task[None] | None = None
         self._kafka_away = False
 
     async def record(self, ended: Ended) -> Notice:
-        """Publishes and keeps what a try has led to, and gives it. Waits for as long as the database is away: what is
-        forgotten would be sent again."""
+        """Publishes and keeps what a try has led to, and gives it. Waits until the database has taken it, whatever
+        keeps it from that: what is forgotten would be sent again."""
         recorded: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
         self._gathering.append((ended, recorded))
         if self._recording is None or self._recording.done():
@@ -116,8 +110,8 @@ class Outcomes:
         for delay in delays():
             try:
                 return await self._store.end_tries(tried, published)
-            except self._transient:
-                log.warning("outcomes of tries not recorded yet", count=len(tried))
+            except Exception as error:
+                log.warning("outcomes of tries not recorded yet", count=len(tried), error=type(error).__name__)
                 await asyncio.sleep(min(delay, RECORD_AGAIN_AFTER_S))
 
 

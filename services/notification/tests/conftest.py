@@ -18,7 +18,6 @@ from chikaya_notification.domain.notices import Contact, Notice, Told
 from chikaya_notification.domain.wording import Name
 from chikaya_notification.outcomes import Outcomes
 from chikaya_notification.stores import Administrations, Notices
-from chikaya_servicekit.faults import DependencyDown
 from chikaya_servicekit.testing import RecordingPublisher
 from pymongo import MongoClient
 
@@ -87,20 +86,21 @@ def _happened() -> Happened:
 
 
 class MemoryNotices:
-    """`stores.Notices` in memory. `away` makes every call fail, as a database that cannot be reached does."""
+    """`stores.Notices` in memory. `away` is what every call raises, as when the database cannot be reached.
+    `asked` counts the calls that are about anything."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, Contact] = {}
         self.remembered: dict[str, Told] = {}
         self.notices: dict[str, Notice] = {}
         self.unsaid: set[str] = set()
-        self.away = False
+        self.away: Exception | None = None
         self.asked: Counter[str] = Counter()
 
     def _reach(self, call: str, about: Sized) -> None:
         self.asked[call] += bool(about)
         if self.away:
-            raise DependencyDown("away")
+            raise self.away
 
     async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
         self._reach("keep_contacts", contacts)
@@ -273,7 +273,7 @@ def publisher() -> RecordingPublisher:
 
 @pytest.fixture
 def outcomes(memory: MemoryNotices, publisher: RecordingPublisher, clock: Hand) -> Outcomes:
-    return Outcomes(memory, publisher, clock, (DependencyDown,))
+    return Outcomes(memory, publisher, clock)
 
 
 def submitted(complaint_id: str = "c1", language: str = "fr", **contact: Any) -> Event[Any]:

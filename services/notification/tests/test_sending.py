@@ -20,7 +20,7 @@ LEASE = timedelta(minutes=1)
 SENT = "ma.chikaya.notice.sent.v1"
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Stands for the end of the process."""
 
 
@@ -60,11 +60,11 @@ def server() -> Server:
 
 
 @pytest.fixture
-def make(memory: Any, names: Any, outcomes: Any, clock: Any, server: Server) -> Callable[..., Sender]:
+def make(memory: Any, names: Any, publisher: Any, clock: Any, server: Server) -> Callable[..., Sender]:
     """Makes the sender of one more instance."""
 
     def make(lease: timedelta = LEASE) -> Sender:
-        again = Outcomes(memory, outcomes._publisher, clock, (DependencyDown,))
+        again = Outcomes(memory, publisher, clock)
         return Sender("email", server.take, memory, Names(names, clock), again, clock, 4, lease, (DependencyDown,))
 
     return make
@@ -360,11 +360,11 @@ async def test_a_process_does_not_take_back_what_it_has_under_way_itself(
     loop = asyncio.create_task(sender.run())
     while server.at_once < 2:
         await asyncio.sleep(0.01)
-    memory.away = True
+    memory.away = DependencyDown("away")
     server.gate.set()
     await asyncio.sleep(0.1)
     clock.now += 2 * LEASE
-    memory.away = False
+    memory.away = None
     async with asyncio.timeout(5):
         while states(memory) != {"sent": 2}:
             await asyncio.sleep(0.01)
@@ -373,18 +373,19 @@ async def test_a_process_does_not_take_back_what_it_has_under_way_itself(
     assert len(server.taken) == 2
 
 
-async def test_what_was_sent_while_the_database_left_is_recorded_when_it_is_back(
-    sender: Sender, due: Any, server: Server, memory: Any
+@pytest.mark.parametrize("error", [DependencyDown("away"), RuntimeError("whatever it may be")])
+async def test_what_the_database_does_not_take_is_recorded_when_it_does(
+    error: Exception, sender: Sender, due: Any, server: Server, memory: Any
 ) -> None:
     await due(1)
     server.gate.clear()
     sending = asyncio.create_task(sender.send_due())
     while not server.at_once:
         await asyncio.sleep(0.01)
-    memory.away = True
+    memory.away = error
     server.gate.set()
     await asyncio.sleep(0.2)
-    memory.away = False
+    memory.away = None
     await sending
     assert len(server.taken) == 1
     assert states(memory) == {"sent": 1}
