@@ -4,6 +4,7 @@ import pytest
 from chikaya_local.faults.run import Run, problems
 from chikaya_local.faults.table import SHORT, Fault
 
+pytestmark = pytest.mark.timeout(300)
 COMPLAINTS = 75
 
 
