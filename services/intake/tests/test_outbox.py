@@ -170,6 +170,46 @@ async def test_a_write_that_comes_after_all_hope_is_found(parts: Any, a_filing: 
     assert len(parts.publisher.events) == 5
 
 
+async def test_the_rest_of_a_page_in_doubt_may_come_after_its_beginning_was_relayed(
+    parts: Any, a_filing: MakesFiling
+) -> None:
+    written: list[tuple[list[Complaint], str, int]] = []
+    add = parts.complaints.add
+
+    async def heard(complaints: list[Complaint], book: str, page: int) -> Any:
+        written.append((complaints, book, page))
+        return await add(complaints, book, page)
+
+    parts.complaints.add = heard
+    parts.complaints.dies = {"add": "halfway"}
+    with pytest.raises(DependencyDown):
+        await accepted(parts, a_filing, 4)
+    parts.complaints.dies = {}
+    later(parts)
+    other, _ = parts.process()
+    await other.recover()
+    ((complaints, book, page),) = written
+    assert published(parts) == [one.id for one in complaints[:2]]
+    for late in complaints[2:]:
+        parts.complaints.kept[late.id], parts.complaints.places[late.id] = late, (book, page)
+    await other.recover()
+    assert published(parts) == [one.id for one in complaints]
+
+
+async def test_what_is_certain_of_a_book_in_doubt_is_relayed_once(parts: Any, a_filing: MakesFiling) -> None:
+    complaints = await accepted(parts, a_filing, 2)
+    parts.complaints.dies = {"add": "after"}
+    with pytest.raises(DependencyDown):
+        await accepted(parts, a_filing, 2)
+    parts.complaints.dies = {}
+    await parts.outbox.recover()
+    assert published(parts) == []
+    await parts.outbox.relay()
+    assert published(parts) == [one.id for one in complaints]
+    await parts.outbox.recover()
+    assert len(published(parts)) == len(set(published(parts))) == 4
+
+
 async def test_a_living_process_taken_for_a_dead_one_loses_nothing(parts: Any, a_filing: MakesFiling) -> None:
     complaints = await accepted(parts, a_filing, 2)
     later(parts)

@@ -116,6 +116,46 @@ async def test_what_was_answered_before_a_kill_reaches_kafka_after_it(kafka: Any
     assert len(set(receipts.values())) == 42
 
 
+async def test_two_processes_on_one_database_one_of_them_killed_under_load(
+    kafka: Any, environment: dict[str, str], free_port: Callable[[], int]
+) -> None:
+    settings = environment | kafka.environment("intake")
+    receipts: dict[str, str] = {}
+    unanswered: list[str] = []
+
+    async def files(client: httpx.AsyncClient, name: str, count: int) -> None:
+        for number in range(count):
+            key = f"{name}-{number}"
+            try:
+                answer = await client.post("/v1/complaints", json=RIGHT, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                unanswered.append(key)
+                continue
+            receipts[answer.json()["complaint_id"]] = answer.json()["reference"]
+
+    async with (
+        running(settings) as (killed, one),
+        running(settings, CHIKAYA_PORT=str(free_port())) as (_, other),
+    ):
+        load = asyncio.gather(
+            *(files(one, f"one{number}", 12) for number in range(8)),
+            *(files(other, f"other{number}", 12) for number in range(4)),
+        )
+        await until(lambda: asyncio.sleep(0, len(receipts) > 60))
+        killed.send_signal(signal.SIGKILL)
+        await load
+        assert unanswered
+        for key in unanswered:
+            answer = await other.post("/v1/complaints", json=RIGHT, headers={"Idempotency-Key": key})
+            receipts[answer.json()["complaint_id"]] = answer.json()["reference"]
+        sent = await read(
+            kafka, "routing", topics.SUBMITTED.name, lambda event: event.data.complaint_id in receipts, len(receipts)
+        )
+    assert len(receipts) == len(set(receipts.values())) == 144
+    assert {event.data.complaint_id: event.data.reference for event in sent} == receipts
+    assert len({event.id for event in sent}) == 144
+
+
 async def test_a_channel_submits_over_kafka_and_asks_for_the_access_code_over_http(
     kafka: Any, environment: dict[str, str]
 ) -> None:
