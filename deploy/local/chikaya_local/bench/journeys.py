@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from chikaya_contracts import topics
 from chikaya_contracts.envelope import Event, encode
 from chikaya_contracts.ids import new_id
@@ -95,8 +95,14 @@ class Journeys:
         self._consumer = AIOKafkaConsumer(**kafka, auto_offset_reset="latest")
         await self._exit.enter_async_context(self._consumer)
         inboxes = [name for name in await self._consumer.topics() if name.endswith(".inbox.v1")]
-        self._consumer.subscribe([*inboxes, topics.LIFECYCLE.name, topics.OUTCOMES.name])
-        await self._consumer.seek_to_end()
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in (*inboxes, topics.LIFECYCLE.name, topics.OUTCOMES.name)
+            for number in self._consumer.partitions_for_topic(topic) or ()
+        ]
+        self._consumer.assign(partitions)
+        for partition in partitions:  # where each begins is known before anything is filed
+            await self._consumer.position(partition)
         self._following = asyncio.create_task(self._follow())
         return self
 
@@ -238,9 +244,7 @@ class Journeys:
                 except TimeoutError:
                     raise Unlike(f"{journey.reference} was still on its way after {UNFINISHED_AFTER_S:.0f} s") from None
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(window):
-                group.create_task(one_after_the_other())
+        await asyncio.gather(*(one_after_the_other() for _ in range(window)))
         return sum(begun + ramp_s <= end < until for end in ends) / seconds
 
     async def open_loop(self, rate: float, seconds: float, *, whole: bool = False) -> tuple[list[float], list[float]]:
