@@ -30,6 +30,7 @@ CONNECTIONS = 24
 ACKNOWLEDGED_WITHIN_MS = 10_000
 GOODBYE_S = 2.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
+SERVICES = ("intake", "routing", "tracking", "notification")
 OFFICER = "triage@chikaya.local"
 KIOSK = "kiosk"
 
@@ -194,6 +195,17 @@ class Parties:
         url = f"{self._stack.url('tracking')}/v1/complaints/{journey.reference}"
         case = await self._http_until("GET", url, headers={"Access-Code": journey.access_code})
         return bool(case["state"] not in ("received", "triage"))
+
+    async def all_ready(self) -> bool:
+        """Whether every service says that it can work."""
+
+        async def ready(service: str) -> bool:
+            try:
+                return (await self._http.get(f"{self._stack.url(service)}/readyz")).is_success
+            except httpx.TransportError:
+                return False
+
+        return all(await asyncio.gather(*map(ready, SERVICES)))
 
     async def _settle(self, journey: Journey) -> None:
         decision: dict[str, Any] = {"action": "reject", "reason": "court"}

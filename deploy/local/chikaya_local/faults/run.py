@@ -32,7 +32,7 @@ MORE = {"routing": {"TRIAGE_UNDO_S": "1"}, "notification": {"CLAIM_S": "20"}}
 MOST_UNDER_WAY = 1_500
 """Journeys that have not ended; more are not begun until some have."""
 LOOK_EVERY_S, LOOK_AT_LAG_EVERY_S = 0.25, 1.0
-RECOVERED_WITHIN_S = 120.0
+RECOVERED_WITHIN_S, HOLDS_S = 120.0, 2.0
 STANDSTILL_S = 60.0
 OUTCOMES_WITHIN_S = 90
 LAG_AT_REST = 50
@@ -197,18 +197,29 @@ class Run:
         return highest
 
     async def _recovery(self, row: Row, ended: float) -> float | None:
-        """Seconds from `ended` until a complaint filed after it was relayed and seen by its citizen, and the lag was
-        no higher than before the fault; None if that took too long."""
-        seen = False
-        while monotonic() - ended < RECOVERED_WITHIN_S:
-            since = [
-                one for one in row.journeys if one.filed_at > ended and one.access_code and one.trail.has("routed")
-            ]
-            seen = seen or bool(since and await self._parties.visible(since[0]))
-            if seen and (lag := await asyncio.to_thread(self._lag.read)) is not None and lag <= row.lag_before:
-                return monotonic() - ended
+        """Seconds from `ended` until all is well again, and stays so for `HOLDS_S`: a complaint filed after it is
+        relayed and seen by its citizen, all processes are ready, and the lag is no higher than before the fault. None
+        if that takes too long."""
+        seen, well_since = False, None
+        while (looked := monotonic()) - ended < RECOVERED_WITHIN_S:
+            seen = seen or await self._citizen_sees_a_relay(row, ended)
+            if not (seen and await self._parties.all_ready() and await self._has_caught_up(row)):
+                well_since = None
+            elif well_since is None:
+                well_since = monotonic()
+            elif looked - well_since >= HOLDS_S:
+                return well_since - ended
             await asyncio.sleep(LOOK_EVERY_S)
         return None
+
+    async def _citizen_sees_a_relay(self, row: Row, since: float) -> bool:
+        filed = (one for one in row.journeys if one.filed_at > since and one.access_code and one.trail.has("routed"))
+        first = next(filed, None)
+        return first is not None and await self._parties.visible(first)
+
+    async def _has_caught_up(self, row: Row) -> bool:
+        lag = await asyncio.to_thread(self._lag.read)
+        return lag is not None and lag <= row.lag_before
 
     async def _settled(self, row: Row) -> None:
         """Until every journey has ended, its notices have arrived, and the lag is zero; or nothing moves any more."""

@@ -11,11 +11,10 @@ from chikaya_contracts import topics
 from chikaya_contracts.messages.administration import Acknowledge
 from chikaya_contracts.messages.channel import ChannelSubmission
 
-from chikaya_local.faults.parties import KIOSK, Parties
+from chikaya_local.faults.parties import KIOSK, SERVICES, Parties
 from chikaya_local.faults.witness import Place
 from chikaya_local.stack import Stack
 
-SERVICES = ("intake", "routing", "tracking", "notification")
 SERVICE_LIMIT_S, BROKER_LIMIT_S = 15.0, 30.0
 FURTHER_INSTANCE_S = 8.0
 ONE_BROKER_LESS_S = 15.0
