@@ -121,8 +121,8 @@ class Batches:
         ignored: Counter[str] = Counter()
         too_much = ""
         for record in records:
-            if self._letters.holds(self._name, record):
-                continue  # set aside before a crash that came before the commit
+            if self._letters.passed_over(self._name, record):
+                continue
             try:
                 event = decode(record.topic, record.value, record.headers, self._known)
             except Undecodable as error:
@@ -147,7 +147,7 @@ class Batches:
         """Where the broker's time is the legal one, it is the event's; of a replay, that of the first time."""
         if record.timestamp_type != LOG_APPEND_TIME:
             return event
-        replayed = self._letters.replayed(record)
+        replayed = self._letters.replayed(self._name, record)
         moment = replayed.timestamp if replayed and replayed.timestamp else record.timestamp
         return replace(event, time=datetime.fromtimestamp(moment / 1000, UTC))
 
@@ -239,13 +239,13 @@ class Batches:
     def _letter(self, failure: _Failure) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]:
         """(key, value, headers): the record whole, or, if it is too large for that, how it begins."""
         record, original, remark = failure.record, failure.record.headers, ""
-        replayed = self._letters.replayed(record)
+        replayed = self._letters.replayed(self._name, record)
         # Kafka keeps a record with neither key nor value, but aiokafka sends none.
         key, value = record.key, b"" if record.key is None and record.value is None else record.value
         size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in original)
         if size > COPIED_AT_MOST:
             original = [pair for pair in original if len(pair[0]) + len(pair[1] or b"") <= SMALL_HEADER][:32]
-            remark = f" ({len(value or b'')} bytes: too large to be copied, to be read where it lies)"
+            remark = f" ({len(value or b'')} bytes: {dead_letters.TOO_LARGE}, to be read where it lies)"
             key, value = key and key[:SMALL_HEADER], b""
         headers = dead_letters.headers(
             original,

@@ -79,26 +79,25 @@ class Letters:
         self._ledger.apply(offset, key, headers)
         OPEN_LETTERS.labels(self._service).set(self._ledger.open_count)
 
-    def holds(self, consumer: str, record: ConsumerRecord) -> bool:
-        """Whether this record has been set aside already."""
-        return self._ledger.holds(consumer, record.topic, record.partition, record.offset)
+    def passed_over(self, consumer: str, record: ConsumerRecord) -> bool:
+        """Whether this record is not to be handled: it has been set aside already, or is the replay of a letter that
+        was discarded meanwhile."""
+        if self._ledger.holds(consumer, record.topic, record.partition, record.offset):
+            return True
+        replayed = self.replayed(consumer, record)
+        return replayed is not None and self._ledger.discarded(replayed.offset)
 
-    def replayed(self, record: ConsumerRecord) -> DeadLetter | None:
+    def replayed(self, consumer: str, record: ConsumerRecord) -> DeadLetter | None:
         """The letter that this record is the replay of. Who writes to a topic may claim anything in a header: it
-        counts only if there is such a letter of this topic, partition and key."""
+        counts only if there is such a letter of this consumer, topic, partition and key."""
         claimed = replayed_from(record.headers)
         letter = self._ledger.letter(claimed[1]) if claimed and claimed[0] == self._topic else None
-        if letter is None or (letter.original_topic, letter.original_partition, letter.key) != (
-            record.topic,
-            record.partition,
-            record.key,
-        ):
-            return None
-        return letter
+        came_from = letter and (letter.consumer, letter.original_topic, letter.original_partition, letter.key)
+        return letter if came_from == (consumer, record.topic, record.partition, record.key) else None
 
     def blocking(self, consumer: str, record: ConsumerRecord) -> int | None:
         """The offset of the open letter that this record has to wait behind."""
-        if replayed := self.replayed(record):
+        if replayed := self.replayed(consumer, record):
             self._ledger.returned(replayed.offset)
         position = replayed.position if replayed else None
         return self._ledger.blocking(consumer, record.topic, record.key, position, record.offset)

@@ -149,7 +149,9 @@ async def test_what_is_away_holds_the_batch_and_shows_in_readyz(kafka: Any) -> N
         assert (answer.status_code, [*answer.json()["waiting_for"]]) == (503, ["consumer held"])
         away = False
         await until(lambda: event.id in done)
-        assert (await client.get("/readyz")).status_code == 200
+        async with asyncio.timeout(5):
+            while (await client.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.02)
     assert await dead_letters_of(kafka, "held", event.data.key) == []
 
 
