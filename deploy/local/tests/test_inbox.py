@@ -16,6 +16,7 @@ import aiosmtplib
 import httpx
 import psutil
 import pytest
+from chikaya_local.inbox.mail import message_id_of
 from chikaya_local.inbox.store import Store
 
 PORT = 22025  # SMTP is on the next one.
@@ -200,6 +201,24 @@ def test_reading_goes_on_from_the_last_key(client: httpx.Client) -> None:
     assert [m["subject"] for m in first["messages"] + rest["messages"]] == ["n0", "n1", "n2", "n3", "n4"]
     end = client.get("/api/messages", params={"after": rest["next"]}).json()
     assert end == {"messages": [], "next": rest["next"]}
+
+
+def test_who_counts_copies_need_not_have_them_read(client: httpx.Client) -> None:
+    once = mail("a@example.ma", message_id="<1@chikaya.local>")
+    send(once, once)
+    counted = client.get("/api/messages", params={"content": False}).json()["messages"]
+    assert [(m["id"], m["repeat"]) for m in counted] == [("<1@chikaya.local>", False), ("<1@chikaya.local>", True)]
+    whole = client.get("/api/messages").json()["messages"]
+    assert [{name: m[name] for name in counted[0]} for m in whole] == counted
+    assert whole[0].keys() - counted[0].keys() == {"sender", "subject", "text", "html"}
+
+
+@pytest.mark.parametrize(
+    "written", ["Message-ID: <a@x>", "message-id:<a@x>", "MESSAGE-ID:\r\n <a@x>", "Message-Id:\n\t<a@x>"]
+)
+def test_a_message_id_is_found_however_it_is_written_and_in_the_headers_alone(written: str) -> None:
+    assert message_id_of(f"To: b@x\r\n{written}\r\nSubject: s\r\n\r\nBonjour".encode()) == "<a@x>"
+    assert message_id_of(f"To: b@x\r\n\r\n{written}\r\n".encode()) == ""
 
 
 def test_the_page_shows_the_newest_first_and_pages_by_key(client: httpx.Client) -> None:

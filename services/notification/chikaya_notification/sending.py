@@ -34,11 +34,11 @@ log = structlog.get_logger()
 NOTICES = Counter("chikaya_notices_total", "Tries to send a notice, by what came of them.", ["by", "notice", "result"])
 AWAY = Gauge("chikaya_notices_server_away", "1 while the mail server or the SMS gateway is away.", ["by"])
 
-IN_HAND = 256
-"""Notices that are sent from memory, at most."""
+IN_HAND = 1_000
+"""Notices that wait in memory, at most: a few seconds' work, which a kill delays until their claims end."""
 UNRECORDED = 64
 """Notices that are under way or sent and not recorded yet, at most: what a kill may repeat."""
-BATCH, LOOK_FOR = 64, 10_000
+BATCH, LOOK_FOR = 100, 10_000
 LOOK_EVERY = timedelta(seconds=1)
 LEAVE_WITHIN_S = 10.0
 LOOK_AGAIN_AFTER_S = 5.0
