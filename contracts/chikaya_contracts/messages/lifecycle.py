@@ -15,7 +15,11 @@ from .routing import RejectionReason, TriageReason
 
 class CaseEvent(Message):
     """What every lifecycle event carries. `sequence` numbers the case's events from 1, without gaps; `state` and
-    `administration` (the holder) are those after it; `cause` is the id of the event that it follows from."""
+    `administration` (the holder) are those after it; `cause` is the id of the event that it follows from.
+
+    An event is understood without those before it: `nature`, `relay_due`, `answer_due` and `relays` (how often the
+    complaint has been relayed to an administration) are those after it too; None in events older than these fields.
+    """
 
     TOPIC: ClassVar[Topic] = topics.LIFECYCLE
     OWNER: ClassVar[str] = "tracking"
@@ -26,6 +30,10 @@ class CaseEvent(Message):
     at: AwareDatetime
     state: StateName
     administration: str | None = None
+    nature: Nature | None = None
+    relay_due: AwareDatetime | None = None
+    answer_due: AwareDatetime | None = None
+    relays: int | None = None
     cause: str
 
     @classmethod

@@ -61,6 +61,7 @@ from chikaya_contracts.messages.routing import (
     Decision,
 )
 from chikaya_contracts.states import Actor, StateName
+from chikaya_contracts.submission import Nature
 
 Reason = Literal["state", "not-holder", "already-reopened", "too-late", "already-rated", "withdrawn-meanwhile"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -92,7 +93,8 @@ class Case:
     """What the history of a complaint amounts to.
 
     `asked_by` and `asked_at` are set while the citizen's answer is awaited; `pauses` are those of the present round,
-    which began at `round_start`: the receipt, or the reopening. `rung` are the alarms already told. All times UTC.
+    which began at `round_start`: the receipt, or the reopening. `relays` counts the administrations that it went to.
+    `rung` are the alarms already told. All times UTC.
     """
 
     complaint_id: str
@@ -102,9 +104,11 @@ class Case:
     at: datetime
     received_at: datetime
     round_start: datetime
+    nature: Nature
     relay_due: datetime
     answer_due: datetime
     holder: str | None = None
+    relays: int = 0
     relayed_at: datetime | None = None
     asked_by: Literal["administration", "triage"] | None = None
     asked_at: datetime | None = None
@@ -275,6 +279,7 @@ def _received(filed: ComplaintSubmitted, cause: str) -> CaseReceived:
         language=filed.language,
         relay_due=due.relay,
         answer_due=due.answer,
+        relays=0,
     )
 
 
@@ -310,7 +315,7 @@ class _Happening:
     def event(self, kind: type[E], **fields: Any) -> E:
         """Raises NotAllowed: no row allows it, or the row's condition does not hold."""
         fields.setdefault("administration", self.case.holder)
-        return kind(
+        event = kind(
             complaint_id=self.case.complaint_id,
             reference=self.case.reference,
             sequence=self.case.sequence + 1,
@@ -319,6 +324,9 @@ class _Happening:
             cause=self.cause.id,
             **fields,
         )
+        after = evolve(self.case, event)
+        known = {name: getattr(after, name) for name in ("nature", "relay_due", "answer_due", "relays")}
+        return event.model_copy(update=known)
 
     def _state(self, kind: type[CaseEvent]) -> StateName:
         reason: Reason | None = "state"
@@ -365,6 +373,7 @@ def evolve(case: Case | None, event: CaseEvent) -> Case:
             at=event.at,
             received_at=event.at,
             round_start=event.at,
+            nature=event.nature,
             relay_due=event.relay_due,
             answer_due=event.answer_due,
         )
@@ -379,7 +388,7 @@ def evolve(case: Case | None, event: CaseEvent) -> Case:
         after["answer_due"] = _answer_due(case.round_start, pauses)
     match event:
         case CaseRouted():
-            after["relayed_at"] = case.relayed_at or event.at
+            after |= {"relayed_at": case.relayed_at or event.at, "relays": case.relays + 1}
         case CaseQuestionAsked():
             after |= {"asked_by": event.asked_by, "asked_at": event.at}
         case CaseQuestionAnswered():
