@@ -39,7 +39,7 @@ class Handlers:
         senders: Mapping[Means, Sender],
     ) -> None:
         self._store, self._administrations, self._outcomes, self._senders = store, administrations, outcomes, senders
-        self._recent = Recent(clock)
+        self._clock, self._recent = clock, Recent(clock)
 
     async def happened(self, events: Sequence[Event[Message]]) -> None:
         """Keeps contacts, decides who is told what, and records it; sending comes after."""
@@ -126,7 +126,8 @@ class Handlers:
         """Completes the notices that waited for these complaints' contacts."""
         waiting = await self._store.waiting(complaint_ids)
         contacts = await self._store.contacts({notice.complaint_id for notice in waiting})
-        complete = [addressed(one, contacts[one.complaint_id]) for one in waiting if one.complaint_id in contacts]
+        now = self._clock()
+        complete = [addressed(one, contacts[one.complaint_id], now) for one in waiting if one.complaint_id in contacts]
         if not complete:
             return
         await self._outcomes.publish([notice for notice in complete if notice.state == "skipped"])

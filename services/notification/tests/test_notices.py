@@ -66,7 +66,7 @@ def test_without_a_contact_notices_wait_and_then_are_what_they_would_have_been(h
     event, contact = happened("routed"), Contact("ar", email="a@example.ma")
     waiting = notices(event, Told(), None)
     assert {one.state for one in waiting} == {"waiting"}
-    assert [addressed(one, contact) for one in waiting] == notices(event, Told(), contact)
+    assert [addressed(one, contact, event.data.at) for one in waiting] == notices(event, Told(), contact)
 
 
 def test_a_complaint_relayed_a_second_time_is_told_so(happened: Any) -> None:

@@ -10,7 +10,7 @@ end costs that index one entry. `claim` names who holds a notice until it is due
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -25,14 +25,14 @@ from ..domain.wording import Name
 
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure,)
 """Mongo is away."""
-TIMEOUT_MS, ANSWER_WITHIN_MS = 5_000, 10_000
+TIMEOUT_MS, ANSWER_WITHIN_MS = 5_000, 20_000
 DUPLICATE_KEY = 11000
-# A longer `$in` costs the local database more for each id.
-IDS_AT_ONCE = 100
+# A longer `$in` costs the local database more for each id; and a busy one must be through with a command in time.
+AT_ONCE = 100
 WAITING, UNPUBLISHED = "waiting", {"$gte": "unpublished|", "$lt": "unpublished~"}
 
 Document = dict[str, Any]
-Result = TypeVar("Result")
+Part = TypeVar("Part")
 
 
 class MongoNotification:
@@ -121,15 +121,10 @@ class MongoNotices:
         return [_notice(document) for document in found]
 
     async def address(self, notices: Sequence[Notice]) -> None:
-        changes = [
-            UpdateOne(
-                {"_id": notice.id, "state": "waiting"},
-                _changes({"language": notice.language, **_progress(notice, published=True)}),
-            )
-            for notice in notices
-        ]
-        if changes:
-            await self._notices.bulk_write(changes, ordered=False)
+        await self._change_alike(
+            {notice.id: {"language": notice.language, **_progress(notice, published=True)} for notice in notices},
+            {"state": "waiting"},
+        )
 
     async def due(self, by: Means, now: datetime, at_most: int) -> list[str]:
         found = self._notices.find({"queue": _due(by, now)}, {"_id": 1}).sort("queue", ASCENDING).limit(at_most)
@@ -151,12 +146,7 @@ class MongoNotices:
             await self._change(ids, {"queue": _queued(by, until)}, {"due": due, "queue": _queued(by, due)})
 
     async def end_tries(self, notices: Sequence[Notice], published: bool) -> None:
-        # What has come to the same end at the same time is one command: of updates, the cheapest.
-        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-        for notice in notices:
-            alike[tuple(_progress(notice, published).items())].append(notice.id)
-        for progress, ids in alike.items():
-            await self._change(ids, {"state": "pending"}, dict(progress))
+        await self._change_alike({notice.id: _progress(notice, published) for notice in notices}, {"state": "pending"})
 
     async def unpublished(self, at_most: int) -> list[Notice]:
         found = self._notices.find({"queue": UNPUBLISHED}).sort("queue", ASCENDING).limit(at_most)
@@ -169,11 +159,17 @@ class MongoNotices:
         found = [_notice(document) async for document in self._notices.find({"complaint_id": complaint_id})]
         return sorted(found, key=lambda notice: (notice.facts.at, notice.notice, notice.by))
 
-    async def _change(self, ids: Sequence[str], where: Document, change: Document) -> None:
-        async def change_some(some: list[str]) -> list[Any]:
-            return [await self._notices.update_many({"_id": {"$in": some}, **where}, _changes(change))]
+    async def _change_alike(self, changes: Mapping[str, Document], where: Document) -> None:
+        """Changes notices by id. What changes in the same way is one command: of updates, the cheapest."""
+        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for id, change in changes.items():
+            alike[tuple(change.items())].append(id)
+        for same, ids in alike.items():
+            await self._change(ids, where, dict(same))
 
-        await _in_parts(ids, change_some)
+    async def _change(self, ids: Sequence[str], where: Document, change: Document) -> None:
+        for some in _parts(ids):
+            await self._notices.update_many({"_id": {"$in": some}, **where}, _changes(change))
 
 
 class MongoAdministrations:
@@ -192,18 +188,17 @@ class MongoAdministrations:
 
 async def _insert_new(collection: Any, documents: Sequence[Document]) -> set[str]:
     """Inserts those whose `_id` is not there; gives the `_id`s of these."""
-    if not documents:
-        return set()
     there: set[str] = set()
-    try:
-        await collection.insert_many(documents, ordered=False)
-    except BulkWriteError as error:
-        details = error.details or {}
-        if details.get("writeConcernErrors") or any(
-            problem["code"] != DUPLICATE_KEY for problem in details["writeErrors"]
-        ):
-            raise
-        there = {documents[problem["index"]]["_id"] for problem in details["writeErrors"]}
+    for some in _parts(documents):
+        try:
+            await collection.insert_many(some, ordered=False)
+        except BulkWriteError as error:
+            details = error.details or {}
+            if details.get("writeConcernErrors") or any(
+                problem["code"] != DUPLICATE_KEY for problem in details["writeErrors"]
+            ):
+                raise
+            there |= {some[problem["index"]]["_id"] for problem in details["writeErrors"]}
     return {document["_id"] for document in documents} - there
 
 
@@ -220,13 +215,13 @@ async def _found(collection: Any, field: str, values: Collection[str], more: Doc
     async def find_some(some: list[str]) -> list[Document]:
         return [document async for document in collection.find({field: {"$in": some}, **(more or {})})]
 
-    return await _in_parts(values, find_some)
+    parts = await asyncio.gather(*(find_some(some) for some in _parts(list(values))))
+    return [document for part in parts for document in part]
 
 
-async def _in_parts(ids: Iterable[str], ask: Callable[[list[str]], Awaitable[list[Result]]]) -> list[Result]:
-    all_ids = list(ids)
-    parts = [all_ids[start : start + IDS_AT_ONCE] for start in range(0, len(all_ids), IDS_AT_ONCE)]
-    return [one for part in await asyncio.gather(*map(ask, parts)) for one in part]
+def _parts(whole: Sequence[Part]) -> Iterator[list[Part]]:
+    for start in range(0, len(whole), AT_ONCE):
+        yield list(whole[start : start + AT_ONCE])
 
 
 def _queued(by: Means | Literal["unpublished"], due: datetime) -> str:

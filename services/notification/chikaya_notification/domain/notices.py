@@ -165,14 +165,14 @@ def notices(event: Event[CaseEvent], told: Told, contact: Contact | None) -> lis
         for row in rows
         for by in row.by
     ]
-    return [addressed(notice, contact) for notice in made] if contact else made
+    return [addressed(notice, contact, event.data.at) for notice in made] if contact else made
 
 
-def addressed(notice: Notice, contact: Contact) -> Notice:
-    """A waiting notice when its contact is known: to be sent, or skipped where there is no such address."""
+def addressed(notice: Notice, contact: Contact, at: datetime) -> Notice:
+    """A waiting notice when its contact is known: sent from `at` on, or skipped where there is no such address."""
     if contact.address(notice.by):
-        return replace(notice, state="pending", language=contact.language)
-    return replace(notice, state="skipped", language=contact.language, reason="no-address", ended_at=notice.due)
+        return replace(notice, state="pending", language=contact.language, due=at)
+    return replace(notice, state="skipped", language=contact.language, reason="no-address", ended_at=at)
 
 
 def _facts(event: CaseEvent, told: Told, again: bool) -> Facts:
