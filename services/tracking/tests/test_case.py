@@ -384,3 +384,21 @@ def test_case_events_are_all_exercised() -> None:
     }  # fmt: skip
     assert reached == made
     assert {kind.short_name() for kind in CaseEvent.__subclasses__()} == made
+
+
+# -- a replay keeps the legal time of its first time
+
+
+def test_an_answer_that_was_in_time_is_not_late_when_it_is_replayed(make: Any) -> None:
+    """It lay among the dead letters while the deadline passed, and comes with the time at which it was first sent."""
+    file = make.file(make.submitted(), make.routed(), make.supplement(at=30), make.answer(at=10))
+    assert make.names(file) == ["received", "routed", "supplemented", "answered"]
+    assert file.case.answered_at == make.day(30)  # the history's times never run backwards
+
+
+def test_an_answer_that_is_replayed_after_its_breach_was_told_still_counts(make: Any) -> None:
+    open_case = make.case(make.routed())
+    breach = make.clock("answer-breached", open_case.answer_due, at=70)
+    file = make.file(make.submitted(), make.routed(), breach, make.answer(at=10), make.rate(at=71))
+    assert make.names(file) == ["received", "routed", "deadline-breached", "answered", "rated"]
+    assert [e.at for e in file.history] == sorted(e.at for e in file.history)
