@@ -8,7 +8,7 @@ from typing import Any
 
 from chikaya_contracts.messages.intake import Attachment
 from motor.motor_asyncio import AsyncIOMotorGridFSBucket
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, IndexModel, UpdateOne
 
 from .mongo import Database
 
@@ -31,10 +31,11 @@ class GridAttachments:
         return AsyncIOMotorGridFSBucket(self._database, "attachments")
 
     async def create_indexes(self) -> None:
-        """For the loop that removes loose files. GridFS makes its own with the first upload."""
+        """For the loop that removes loose files and cut-off uploads. GridFS makes its own with the first upload."""
         await self._files.create_indexes(
             [IndexModel([("metadata.loose_since", ASCENDING)], name="loose", sparse=True)],
         )
+        await self._uploads.create_indexes([IndexModel([("begun", ASCENDING)], name="begun")])
 
     async def save(
         self, id: str, channel: str, filename: str, media_type: str, content: AsyncIterator[bytes], at: datetime
@@ -59,22 +60,28 @@ class GridAttachments:
 
     async def claim(self, channel: str, ids: Sequence[str], claimant: str, since: datetime) -> list[Attachment]:
         free = {
-            "_id": {"$in": list(ids)},
             "metadata.channel": channel,
             "metadata.loose_since": {"$gt": since},
-            "$or": [{"metadata.claimant": None}, {"metadata.claimant": claimant}],
+            "metadata.claimant": {"$in": [None, claimant]},
         }
-        available = [_attachment(row) async for row in self._files.find(free)]
+        # One by one: of `$in` together with other fields, the local server makes a scan of everything.
+        available = await self._those(ids, free)
         if len(available) < len(set(ids)):
             return available
-        claimed = await self._files.update_many(free, {"$set": {"metadata.claimant": claimant}})
+        change = {"$set": {"metadata.claimant": claimant}}
+        claimed = await self._files.bulk_write([UpdateOne({"_id": file.id, **free}, change) for file in available])
         if claimed.matched_count == len(available):
             return available
         # Another filing claimed one of them in between: this one gives back the rest.
-        mine = {"_id": {"$in": list(ids)}, "metadata.claimant": claimant}
-        kept = [_attachment(row) async for row in self._files.find(mine)]
-        await self._files.update_many(mine, {"$unset": {"metadata.claimant": ""}})
+        mine = {"metadata.claimant": claimant}
+        kept = await self._those(ids, mine)
+        for file in kept:
+            await self._files.update_one({"_id": file.id, **mine}, {"$unset": {"metadata.claimant": ""}})
         return kept
+
+    async def _those(self, ids: Sequence[str], condition: dict[str, Any]) -> list[Attachment]:
+        rows = [await self._files.find_one({"_id": id_, **condition}) for id_ in dict.fromkeys(ids)]
+        return [_attachment(row) for row in rows if row]
 
     async def settle(self, complaint_id: str, ids: Sequence[str]) -> None:
         await self._files.update_many(
