@@ -44,7 +44,9 @@ class Handlers:
         Raises:
             DependencyDown: Kafka is away, or has no inbox for an administration of the catalogue, which is then named.
         """
-        said = await self._cases.transact(batch, self._rules)
+        await self._cases.transact(batch, self._rules, self._say)
+
+    async def _say(self, said: Sequence[tuple[Cause, Consequence]]) -> None:
         events = [self._event(cause, one) for cause, one in said]
         await self._find_inboxes({event.topic for event in events if event.data.TOPIC is topics.INBOX})
         try:

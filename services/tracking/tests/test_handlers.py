@@ -1,5 +1,7 @@
 """What a batch of messages leads to: on topics, and by the legal clock."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -269,3 +271,27 @@ async def test_an_administration_that_sends_too_much_harms_nobody_but_itself(tra
     said = await tracking.apply(make.submitted(), make.routed(), make.answer())
     assert [e.data.short_name() for e in said if isinstance(e.data, CaseEvent)][-1] == "answered"
     assert len(said) == 2 + MAX_PARKED + 1 + (MAX_PARKED - 1)  # all but the first acknowledgement are refused
+
+
+async def test_an_acknowledgement_is_not_told_before_the_decision_that_it_answers(make: Any) -> None:
+    """Two consumers work one case: the second reads what the first has written and not yet published."""
+    published: list[str] = []
+    go_on = asyncio.Event()
+
+    class SlowForDecisions(RecordingPublisher):
+        async def publish(self, events: Sequence[Event[Any]]) -> None:
+            if any(event.type.endswith("case.routed.v1") for event in events):
+                await go_on.wait()
+            published.extend(event.type for event in events if "case." in event.type)
+
+    cases, catalogue = MemoryCases(), Catalogue(MemoryAdministrations())
+    handlers = Handlers(cases, catalogue, SlowForDecisions(), Tracking(make).missing_topics, RULES)
+    deciding = asyncio.create_task(handlers.apply([make.submitted(), make.routed()]))
+    await asyncio.sleep(0)
+    acknowledging = asyncio.create_task(handlers.apply([make.acknowledge(at=1)]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert published == []
+    go_on.set()
+    await asyncio.gather(deciding, acknowledging)
+    assert [type.split(".")[3] for type in published] == ["received", "routed", "acknowledged"]

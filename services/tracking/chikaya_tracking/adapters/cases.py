@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from chikaya_contracts.submission import Nature
 from ..domain.case import Case, Cause, Rules
 from ..domain.case_file import CaseFile, Consequence, consequences, forgotten, receive
 from ..telemetry import OVERFLOWED
+from ..turns import Turns
 
 log = structlog.get_logger()
 
@@ -79,6 +80,13 @@ class Waiting:
     cause: Cause | None
 
 
+Say = Callable[[Sequence[tuple[Cause, Consequence]]], Awaitable[None]]
+
+
+async def _say_nothing(_: Sequence[tuple[Cause, Consequence]]) -> None:
+    """For who only takes in."""
+
+
 class Cases(ABC):
     """The store of cases. What it gives is as it was written; nothing is lost to a race.
 
@@ -89,9 +97,12 @@ class Cases(ABC):
 
     def __init__(self) -> None:
         self._recent: OrderedDict[str, CaseFile] = OrderedDict()
+        self._turns = Turns()
 
-    async def transact(self, causes: Sequence[Cause], rules: Rules) -> list[tuple[Cause, Consequence]]:
-        """Takes causes in, in order for each case, and gives what to publish of each.
+    async def transact(
+        self, causes: Sequence[Cause], rules: Rules, say: Say = _say_nothing
+    ) -> list[tuple[Cause, Consequence]]:
+        """Takes causes in, in order for each case, and lets `say` publish what follows of each; gives all of it.
 
         Raises:
             TooMuchParked: see `receive`.
@@ -113,11 +124,18 @@ class Cases(ABC):
                 and change.complaint_id in believed
                 and not all(change.after.knows(cause) for cause in change.causes)
             }
-            lost = await self.save([change for change in changes if change.after is not change.before], rules)
-            settled = [change for change in changes if change.complaint_id not in unsure | lost]
-            self._keep(settled)
-            await self._settle_parked(settled)
-            said += [pair for change in settled for pair in change.said]
+            turn, ids = self._turns.take(waiting.keys()), tuple(waiting)
+            try:
+                lost = await self.save([change for change in changes if change.after is not change.before], rules)
+                settled = [change for change in changes if change.complaint_id not in unsure | lost]
+                self._keep(settled)
+                await self._settle_parked(settled)
+                follows = [pair for change in settled for pair in change.said]
+                await turn.come()
+                await say(follows)
+            finally:
+                self._turns.end(turn, ids)
+            said += follows
             if not unsure | lost:
                 return said
             waiting = {id: waiting[id] for id in unsure | lost}
