@@ -1,13 +1,11 @@
 """Identifiers: of events, of complaints, and of what follows from an event."""
 
-import uuid
-
-import uuid_utils.compat
+import uuid_utils
 
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): for what a person starts; sorts by time."""
-    return str(uuid_utils.compat.uuid7())
+    return str(uuid_utils.uuid7())
 
 
 def consequence_id(cause: str, type: str, target: str = "") -> str:
@@ -18,4 +16,4 @@ def consequence_id(cause: str, type: str, target: str = "") -> str:
         type: CloudEvents type of the consequence.
         target: tells apart several consequences of one type (an administration's slug, a decision's number).
     """
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{cause}\n{type}\n{target}"))
+    return str(uuid_utils.uuid5(uuid_utils.NAMESPACE_OID, f"{cause}\n{type}\n{target}"))

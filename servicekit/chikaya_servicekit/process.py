@@ -1,6 +1,7 @@
 """A process: a FastAPI application whose lifespan waits for what it needs, consumes, and drains when it ends."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -124,6 +125,9 @@ class Process:
         first = {name: ping for name, ping in self._needs.items() if name not in self._optional}
         await self._done_when_met(first, [*self._setups, *([] if self._optional else [self._consume])], "start")
         self._tasks += [asyncio.create_task(self._kept_running(loop)) for loop in self._background]
+        # What was made until now stays: the collector need not look through it again, which would hold the loop up.
+        gc.collect()
+        gc.freeze()
         READY.labels(self.settings.SERVICE).set(1)
         log.info("ready")
         if self._optional:

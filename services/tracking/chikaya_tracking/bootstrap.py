@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+from chikaya_contracts import legal_time
 from chikaya_servicekit.clock import Clock, utc_now
 from chikaya_servicekit.process import Process
 from chikaya_servicekit.staff import Staff
@@ -55,7 +56,12 @@ def build(settings: Settings, clock: Clock = utc_now) -> Process:
             await catalogue.load()
             await asyncio.sleep(settings.catalogue_period_s)
 
+    async def know_the_holidays() -> None:
+        # The first deadline loads the calendars of all countries: half a second that no complaint has to wait for.
+        await asyncio.to_thread(legal_time.deadlines, process.clock())
+
     process.need("mongo", database.ping)
+    process.setup(know_the_holidays)
     process.setup(database.create_indexes)
     process.setup(catalogue.load)
     for consumer in handlers.consumers():
