@@ -117,9 +117,11 @@ class Handlers:
         await self._outcomes.publish([notice for notice in made if notice.state == "skipped"])
         new = await self._store.add([as_kept.get(notice.id, notice) for notice in made])
         for by, sender in self._senders.items():
-            if pending[by]:
-                mine = [notice for notice in claimed[by] if notice.id in new]
+            mine = [notice for notice in claimed[by] if notice.id in new]
+            if mine:
                 await sender.take([(notice, cases[notice.complaint_id].contact) for notice in mine])
+            if len(claimed[by]) < len(pending[by]):
+                sender.look()
         await self._address({notice.complaint_id for notice in made if notice.state == "waiting"})
 
     async def _address(self, complaint_ids: Collection[str]) -> None:

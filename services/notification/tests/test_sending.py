@@ -304,6 +304,21 @@ async def test_more_than_can_be_taken_in_hand_is_found_in_the_store_and_later_on
     assert len(sender._taken) == 1
 
 
+async def test_what_is_kept_just_after_a_look_is_looked_for_at_once(
+    sender: Sender, due: Any, memory: Any, server: Server
+) -> None:
+    add = memory.add
+
+    async def looks_meanwhile(made: Any) -> Any:
+        await sender.send_due()
+        return await add(made)
+
+    memory.add = looks_meanwhile
+    await due(1, sender)
+    await sender.send_due()
+    assert states(memory) == {"sent": 1}
+
+
 async def test_while_the_server_is_away_new_notices_are_not_taken_in_hand(
     sender: Sender, due: Any, server: Server, memory: Any, clock: Any
 ) -> None:
