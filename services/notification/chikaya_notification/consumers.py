@@ -5,7 +5,6 @@ looks for the other: of two that do so at once, at least one sees both.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from chikaya_contracts.envelope import Event, Message
@@ -15,10 +14,10 @@ from chikaya_contracts.messages.lifecycle import CaseEvent
 from chikaya_servicekit.clock import Clock
 
 from .domain.matrix import Means
-from .domain.notices import Contact, Notice, Told, addressed, changes_words, leads_to_notices, notices
+from .domain.notices import Contact, Notice, addressed, leads_to_notices, notices
 from .domain.wording import Name
 from .outcomes import Outcomes
-from .recent import Case, Recent
+from .recent import Recent
 from .sending import Sender
 from .stores import Administrations, Notices
 
@@ -43,33 +42,25 @@ class Handlers:
 
     async def happened(self, events: Sequence[Event[Message]]) -> None:
         """Keeps contacts, decides who is told what, and records it; sending comes after."""
-        contacts = {
+        came = {
             event.data.complaint_id: Contact.of(event.data)
             for event in events
             if isinstance(event.data, ComplaintSubmitted)
         }
-        history = [cast(Event[CaseEvent], event) for event in events if isinstance(event.data, CaseEvent)]
-        if contacts:
-            await self._store.keep_contacts(contacts)
-            await self._address(contacts.keys())
-        cases = {id: replace(self._recent.get(id), contact=contact) for id, contact in contacts.items()}
-        cases |= await self._known(history, contacts)
-        made: list[Notice] = []
-        changed: dict[str, Told] = {}
-        for event in history:
-            id, case = event.data.complaint_id, cases.get(event.data.complaint_id)
-            if case is None or case.told is None or event.data.sequence <= case.told.sequence:
-                continue
-            made += notices(event, case.told, case.contact)
-            cases[id] = Case(case.contact, case.told.after(event.data))
-            if changes_words(event.data):
-                changed[id] = case.told.after(event.data)
+        if came:
+            await self._store.keep_contacts(came)
+            await self._address(came.keys())
+        history = [
+            cast(Event[CaseEvent], event)
+            for event in events
+            if isinstance(event.data, CaseEvent) and leads_to_notices(event.data)
+        ]
+        contacts = came | await self._contacts({event.data.complaint_id for event in history} - came.keys())
+        made = [notice for event in history for notice in notices(event, contacts.get(event.data.complaint_id))]
         if made:
-            await self._keep(made, cases)
-        # After the notices: a batch that is cut off here is decided again from the same history.
-        await self._store.remember(changed)
-        for id, case in cases.items():
-            self._recent.put(id, case)
+            await self._keep(made, contacts)
+        for id, contact in contacts.items():
+            self._recent.put(id, contact)
 
     async def listed(self, events: Sequence[Event[Message]]) -> None:
         """Keeps the names of administrations."""
@@ -81,33 +72,11 @@ class Handlers:
             }
         )
 
-    async def _known(self, history: Sequence[Event[CaseEvent]], contacts: Mapping[str, Contact]) -> dict[str, Case]:
-        """The cases before this history; without those that it changes nothing for, unless they are at hand."""
-        cases: dict[str, Case] = {}
-        first: dict[str, int] = {}
-        told_of: set[str] = set()
-        for event in history:
-            id, sequence = event.data.complaint_id, event.data.sequence
-            if leads_to_notices(event.data):
-                told_of.add(id)
-            if id in cases or id in first:
-                continue
-            recent = self._recent.get(id)
-            case = Case(contacts.get(id, recent.contact), recent.told)
-            if case.told and sequence <= case.told.sequence + 1:
-                cases[id] = case
-            elif sequence == 1:
-                cases[id] = replace(case, told=Told())
-            elif leads_to_notices(event.data) or changes_words(event.data):
-                # Not seen here, or another instance has gone on with it meanwhile.
-                first[id] = sequence
-        told = await self._store.told(first)
-        for id in first:
-            cases[id] = Case(contacts.get(id, self._recent.get(id).contact), told.get(id, Told()))
-        found = await self._store.contacts([id for id in told_of if cases[id].contact is None])
-        return cases | {id: replace(cases[id], contact=contact) for id, contact in found.items()}
+    async def _contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
+        recent = {id: contact for id in complaint_ids if (contact := self._recent.get(id))}
+        return recent | await self._store.contacts([id for id in complaint_ids if id not in recent])
 
-    async def _keep(self, made: Sequence[Notice], cases: Mapping[str, Case]) -> None:
+    async def _keep(self, made: Sequence[Notice], contacts: Mapping[str, Contact]) -> None:
         pending = {
             by: [notice for notice in made if notice.by == by and notice.state == "pending"] for by in self._senders
         }
@@ -119,7 +88,7 @@ class Handlers:
         for by, sender in self._senders.items():
             mine = [notice for notice in claimed[by] if notice.id in new]
             if mine:
-                await sender.take([(notice, cases[notice.complaint_id].contact) for notice in mine])
+                await sender.take([(notice, contacts.get(notice.complaint_id)) for notice in mine])
             if len(claimed[by]) < len(pending[by]):
                 sender.look()
         await self._address({notice.complaint_id for notice in made if notice.state == "waiting"})

@@ -6,25 +6,18 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from .domain.matrix import Means
-from .domain.notices import Contact, Notice, Told
+from .domain.notices import Contact, Notice
 from .domain.wording import Name
 
 
 class Notices(Protocol):
-    """Contacts, and every notice with what has become of it. What histories have said is read from the notices."""
+    """Contacts, and every notice with what has become of it."""
 
     async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
         """Keeps contacts by complaint id; those that are kept already stay as they are."""
 
     async def contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
         """The contacts of these complaints; nothing for those of which none has come."""
-
-    async def told(self, before: Mapping[str, int]) -> dict[str, Told]:
-        """What histories had said before an event: `before` has its sequence by complaint id. Nothing for those that
-        had said nothing."""
-
-    async def remember(self, told: Mapping[str, Told]) -> None:
-        """Keeps, by complaint id, what an event has changed that leads to no notice."""
 
     async def add(self, notices: Sequence[Notice]) -> set[str]:
         """Keeps notices; those that are kept already stay as they are. Gives the ids of the new ones. The outcomes of

@@ -14,7 +14,7 @@ from chikaya_contracts.messages import ALL
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import CaseEvent
 from chikaya_notification.adapters.mongo import MongoNotification
-from chikaya_notification.domain.notices import Contact, Notice, Told
+from chikaya_notification.domain.notices import Contact, Notice
 from chikaya_notification.domain.wording import Name
 from chikaya_notification.outcomes import Outcomes
 from chikaya_notification.stores import Administrations, Notices
@@ -73,6 +73,10 @@ def happened(name: str, sequence: int = 1, complaint_id: str = "c1", **more: Any
             "at": at,
             "state": STATE.get(name, "in_progress"),
             "cause": f"cause-{sequence}",
+            "nature": "complaint",
+            "relay_due": AT + timedelta(days=15),
+            "answer_due": AT + timedelta(days=60),
+            "relays": int(name == "routed"),
             **CONTENT.get(name, {}),
             **more,
         }
@@ -91,7 +95,6 @@ class MemoryNotices:
 
     def __init__(self) -> None:
         self.addresses: dict[str, Contact] = {}
-        self.remembered: dict[str, Told] = {}
         self.notices: dict[str, Notice] = {}
         self.unsaid: set[str] = set()
         self.away: Exception | None = None
@@ -109,19 +112,6 @@ class MemoryNotices:
     async def contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
         self._reach("contacts", complaint_ids)
         return {id: self.addresses[id] for id in complaint_ids if id in self.addresses}
-
-    async def told(self, before: Mapping[str, int]) -> dict[str, Told]:
-        self._reach("told", before)
-        said = [(one.complaint_id, Told.with_notice(one)) for one in self.notices.values()]
-        latest: dict[str, Told] = {}
-        for id, told in [*said, *self.remembered.items()]:
-            if id in before and latest.get(id, Told()).sequence < told.sequence < before[id]:
-                latest[id] = told
-        return latest
-
-    async def remember(self, told: Mapping[str, Told]) -> None:
-        self._reach("remember", told)
-        self.remembered |= told
 
     async def add(self, notices: Sequence[Notice]) -> set[str]:
         self._reach("add", notices)
@@ -237,7 +227,7 @@ async def database(mongo_uri: str) -> AsyncIterator[MongoNotification]:
     """A database with its indexes and nothing in it."""
     database = MongoNotification(mongo_uri, "notification")
     with MongoClient[dict[str, Any]](mongo_uri) as client:
-        for collection in ("contacts", "notices", "told", "administrations"):
+        for collection in ("contacts", "notices", "administrations"):
             client["notification"][collection].delete_many({})
     await database.create_indexes()
     yield database

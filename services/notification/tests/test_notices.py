@@ -1,21 +1,18 @@
 """Who is told what: the table against the contracts, and the decision on every lifecycle event."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
-from chikaya_contracts.envelope import Event
 from chikaya_contracts.ids import consequence_id
 from chikaya_contracts.messages import lifecycle, on
 from chikaya_contracts.messages.lifecycle import CaseEvent
 from chikaya_contracts.topics import LIFECYCLE
 from chikaya_notification.domain import delivery
 from chikaya_notification.domain.matrix import matrix
-from chikaya_notification.domain.notices import Contact, Told, addressed, changes_words, leads_to_notices, notices
+from chikaya_notification.domain.notices import Contact, addressed, leads_to_notices, notices
 from chikaya_notification.domain.wording import texts
-from hypothesis import given
-from hypothesis import strategies as st
 
 EVENTS = {model.short_name() for model in on(LIFECYCLE).values() if issubclass(model, CaseEvent)}
 BOTH = Contact("fr", "a@example.ma", "+212612345678")
@@ -49,14 +46,14 @@ def test_an_event_gives_its_rows_by_each_means_with_ids_that_stay(happened: Any,
     expected = {
         (row.notice, by): consequence_id(event.id, row.notice, by) for row in matrix().after(name) for by in row.by
     }
-    made = notices(event, Told(), BOTH)
+    made = notices(event, BOTH)
     assert {(one.notice, one.by): one.id for one in made} == expected
-    assert notices(event, Told(), BOTH) == made
+    assert notices(event, BOTH) == made
     assert {one.state for one in made} <= {"pending"}
 
 
 def test_where_there_is_no_such_address_the_notice_is_skipped_for_that_reason(happened: Any) -> None:
-    made = {one.by: one for one in notices(happened("received"), Told(), Contact("ar", phone="+212612345678"))}
+    made = {one.by: one for one in notices(happened("received"), Contact("ar", phone="+212612345678"))}
     assert (made["email"].state, made["email"].reason) == ("skipped", "no-address")
     assert made["sms"].state == "pending"
     assert delivery.outcome(made["email"]).language == "ar"
@@ -64,83 +61,32 @@ def test_where_there_is_no_such_address_the_notice_is_skipped_for_that_reason(ha
 
 def test_without_a_contact_notices_wait_and_then_are_what_they_would_have_been(happened: Any) -> None:
     event, contact = happened("routed"), Contact("ar", email="a@example.ma")
-    waiting = notices(event, Told(), None)
+    waiting = notices(event, None)
     assert {one.state for one in waiting} == {"waiting"}
-    assert [addressed(one, contact, event.data.at) for one in waiting] == notices(event, Told(), contact)
+    assert [addressed(one, contact, event.data.at) for one in waiting] == notices(event, contact)
 
 
 def test_a_complaint_relayed_a_second_time_is_told_so(happened: Any) -> None:
-    first, again = happened("routed", 3, decision=2), happened("routed", 5, decision=3)
-    told = Told().after(happened("received", 1).data).after(happened("triaged", 2).data)
-    assert not any(one.facts.again for one in notices(first, told, BOTH))
-    told = told.after(first.data).after(happened("transfer-requested", 4).data)
-    assert all(one.facts.again for one in notices(again, told, BOTH))
+    first, again = happened("routed", 3, decision=2, relays=1), happened("routed", 5, decision=3, relays=2)
+    assert not any(one.facts.again for one in notices(first, BOTH))
+    assert all(one.facts.again for one in notices(again, BOTH))
 
 
-def test_deadlines_follow_the_latest_event_that_moves_them(happened: Any) -> None:
-    told = Told()
-    for sequence, name in enumerate(["received", "routed", "question-asked", "question-answered"], 1):
-        told = told.after(happened(name, sequence).data)
-    assert told.answer_due == happened("question-answered").data.answer_due
-    assert told.relay_due == happened("received").data.relay_due
-    reopened = happened("reopened", 6)
-    assert notices(reopened, told, BOTH)[0].facts.answer_due == reopened.data.answer_due
-
-
-@given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12))
-def test_what_has_been_said_can_be_read_from_the_latest_notice_and_what_has_changed_since(names: list[str]) -> None:
-    told = read = Told()
-    for event in _history(names):
-        made = notices(Event(f"e{event.sequence}", "/tracking", event.at, event, LIFECYCLE.name), told, BOTH)
-        told = told.after(event)
-        if made:
-            read = Told.with_notice(made[0])
-        elif changes_words(event):
-            read = told
-        assert replace(read, sequence=told.sequence) == told
-        assert bool(made) == leads_to_notices(event)
-
-
-@given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12), st.data())
-def test_counting_an_earlier_part_of_the_history_in_again_changes_nothing(
-    names: list[str], data: st.DataObject
-) -> None:
-    history = _history(names)
-    told = Told()
-    for event in history:
-        told = told.after(event)
-    again = told
-    for event in history[: data.draw(st.integers(0, len(names)))]:
-        again = again.after(event)
-    assert again == told
-
-
-def _history(names: list[str]) -> list[CaseEvent]:
-    at = datetime.fromisoformat("2026-03-02T09:00:00+00:00")
-    common = {"complaint_id": "c", "reference": "r", "cause": "x", "text_id": "t", "decision": 1, "score": 3}
-    more = {"channel": "portal", "nature": "suggestion", "language": "fr", "due": at, "relay_due": at}
-    request = {"request": "r", "by": "citizen", "threshold": "close", "asked_by": "administration"}
-    reasons = {"triaged": "unsure", "rejected": "court", "request-refused": "state"}
-    models = {model.short_name(): model for model in on(LIFECYCLE).values() if issubclass(model, CaseEvent)}
-    return [
-        models[name].model_validate(
-            {
-                **common,
-                **more,
-                **request,
-                "reason": reasons.get(name),
-                "sequence": number,
-                "at": at,
-                "state": "routed",
-                "answer_due": at + timedelta(days=number),
-            }
-        )
-        for number, name in enumerate(names, 1)
-    ]
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_an_event_older_than_the_fields_that_make_it_whole_still_gives_its_notices(happened: Any, name: str) -> None:
+    event = happened(name, nature="suggestion", relays=2)
+    optional = {"nature", "relay_due", "answer_due", "relays"} - {
+        field for field, kind in type(event.data).model_fields.items() if kind.is_required()
+    }
+    old = replace(event, data=event.data.model_copy(update=dict.fromkeys(optional)))
+    made = notices(old, BOTH)
+    assert [one.id for one in made] == [one.id for one in notices(event, BOTH)]
+    assert not any(one.facts.again for one in made)
+    assert bool(made) == leads_to_notices(event.data)
 
 
 def test_a_notice_is_tried_eight_times_over_hours_and_then_has_failed(happened: Any) -> None:
-    notice = notices(happened("received"), Told(), BOTH)[0]
+    notice = notices(happened("received"), BOTH)[0]
     at = began = notice.due
     for _ in range(7):
         notice = delivery.deferred(notice, "451", at)
@@ -154,7 +100,7 @@ def test_a_notice_is_tried_eight_times_over_hours_and_then_has_failed(happened: 
 
 
 def test_a_notice_that_has_not_ended_has_no_outcome(happened: Any) -> None:
-    notice = notices(happened("received"), Told(), BOTH)[0]
+    notice = notices(happened("received"), BOTH)[0]
     with pytest.raises(ValueError):
         delivery.outcome(notice)
     assert delivery.outcome(delivery.sent(notice, notice.due)).TYPE == "ma.chikaya.notice.sent.v1"

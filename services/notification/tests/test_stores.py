@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chikaya_notification.domain import delivery
-from chikaya_notification.domain.notices import Contact, Facts, Notice, Told
+from chikaya_notification.domain.notices import Contact, Facts, Notice
 from chikaya_notification.domain.wording import Name
 from chikaya_notification.stores import Administrations, Notices
 
@@ -17,7 +17,7 @@ LEASE = timedelta(minutes=5)
 
 def one(id: str, **changes: Any) -> Notice:
     facts = Facts(NOW, "routed", administration="cnss", answer_due=NOW + timedelta(days=60), again=True)
-    return replace(Notice(id, "c1", "r", "e1", 2, "relayed", "email", facts, "pending", NOW, "fr"), **changes)
+    return replace(Notice(id, "c1", "r", "e1", "relayed", "email", facts, "pending", NOW, "fr"), **changes)
 
 
 async def test_a_contact_is_kept_once(notices: Notices) -> None:
@@ -30,26 +30,8 @@ async def test_a_contact_is_kept_once(notices: Notices) -> None:
     assert await notices.contacts([]) == {}
 
 
-async def test_what_has_been_said_before_an_event_is_read_from_notices_and_from_what_no_notice_says(
-    notices: Notices,
-) -> None:
-    facts, later = one("n1").facts, NOW + timedelta(days=70)
-    receipt = one("n1", sequence=1, notice="receipt", facts=replace(facts, state="received", again=False))
-    await notices.add([receipt, one("n2", sequence=4), one("other", complaint_id="c2", sequence=1)])
-    received = Told(1, "complaint", None, facts.answer_due, False)
-    moved = replace(received, sequence=3, answer_due=later)
-    await notices.remember({"c1": moved})
-    await notices.remember({})
-    assert await notices.told({"c1": 2}) == {"c1": received}
-    assert await notices.told({"c1": 4, "c2": 1, "c3": 5}) == {"c1": moved}
-    assert await notices.told({"c1": 9}) == {"c1": Told(4, "complaint", None, facts.answer_due, True)}
-    await notices.remember({"c1": replace(moved, sequence=6, relayed=True)})
-    assert await notices.told({"c1": 9}) == {"c1": replace(moved, sequence=6, relayed=True)}
-    assert await notices.told({}) == {}
-
-
 async def test_more_than_one_command_holds_is_found_and_changed_whole(notices: Notices) -> None:
-    many = [one(f"n{number}", complaint_id=f"c{number}", sequence=1) for number in range(250)]
+    many = [one(f"n{number}", complaint_id=f"c{number}") for number in range(250)]
     assert len(await notices.add(many)) == 250
     ids = await notices.due("email", NOW, 999)
     assert [notice.id for notice in await notices.claim("email", ids, NOW, LEASE)] == ids
@@ -57,7 +39,6 @@ async def test_more_than_one_command_holds_is_found_and_changed_whole(notices: N
     assert len(await notices.unpublished(999)) == 250
     await notices.published(ids)
     assert await notices.unpublished(999) == []
-    assert len(await notices.told({f"c{number}": 2 for number in range(250)})) == 250
 
 
 async def test_a_notice_is_read_as_it_was_written_and_a_repeat_changes_nothing(notices: Notices) -> None:

@@ -49,7 +49,7 @@ def notice(name: str, nature: Nature, answer_due: datetime | None, variant: dict
         answer_due=answer_due,
         **variant,
     )
-    return Notice("n", "c", REFERENCE, "e", 1, name, "email", facts, state="pending", due=AT)
+    return Notice("n", "c", REFERENCE, "e", name, "email", facts, state="pending", due=AT)
 
 
 ANY = notice("receipt", "complaint", None, {})

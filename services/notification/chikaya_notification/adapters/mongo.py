@@ -1,7 +1,7 @@
 """Notification's database on Mongo.
 
-`contacts` {_id: complaint id, language, email, phone}; `notices` {_id: notice id, …}; `told` {_id: complaint id, …}:
-what no notice can be read from; `administrations` {_id: slug, fr, ar}.
+`contacts` {_id: complaint id, language, email, phone}; `notices` {_id: notice id, …}; `administrations` {_id: slug,
+fr, ar}.
 
 What is still to be done with a notice is one string, `queue`: `<means>|<due>` for one to be sent, `waiting` for its
 contact, `unpublished|<end>`; a notice that is through has none. So each look is one range of one small index, and an
@@ -20,7 +20,7 @@ from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, ConnectionFailure
 
 from ..domain.matrix import Means
-from ..domain.notices import Contact, Facts, Notice, Told
+from ..domain.notices import Contact, Facts, Notice
 from ..domain.wording import Name
 
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure,)
@@ -69,7 +69,7 @@ class MongoNotices:
     """`stores.Notices`."""
 
     def __init__(self, database: Any) -> None:
-        self._contacts, self._notices, self._told = database.contacts, database.notices, database.told
+        self._contacts, self._notices = database.contacts, database.notices
 
     async def keep_contacts(self, contacts: Mapping[str, Contact]) -> None:
         await _insert_new(
@@ -83,33 +83,6 @@ class MongoNotices:
     async def contacts(self, complaint_ids: Collection[str]) -> dict[str, Contact]:
         found = await _found(self._contacts, "_id", complaint_ids)
         return {one["_id"]: Contact(one["language"], one["email"], one["phone"]) for one in found}
-
-    async def told(self, before: Mapping[str, int]) -> dict[str, Told]:
-        rows, kept = await asyncio.gather(
-            _found(self._notices, "complaint_id", before), _found(self._told, "_id", before)
-        )
-        said = [(row["complaint_id"], Told.with_notice(_notice(row))) for row in rows]
-        said += [(row.pop("_id"), Told(**row)) for row in kept]
-        latest: dict[str, Told] = {}
-        for id, told in said:
-            if latest.get(id, Told()).sequence < told.sequence < before[id]:
-                latest[id] = told
-        return latest
-
-    async def remember(self, told: Mapping[str, Told]) -> None:
-        await _upsert(
-            self._told,
-            {
-                id: {
-                    "sequence": one.sequence,
-                    "nature": one.nature,
-                    "relay_due": one.relay_due,
-                    "answer_due": one.answer_due,
-                    "relayed": one.relayed,
-                }
-                for id, one in told.items()
-            },
-        )
 
     async def add(self, notices: Sequence[Notice]) -> set[str]:
         return await _insert_new(self._notices, [_document(notice) for notice in notices])
@@ -267,7 +240,6 @@ def _document(notice: Notice) -> Document:
         "complaint_id": notice.complaint_id,
         "reference": notice.reference,
         "event": notice.event,
-        "sequence": notice.sequence,
         "notice": notice.notice,
         "by": notice.by,
         "facts": {name: getattr(notice.facts, name) for name in Facts.__slots__},

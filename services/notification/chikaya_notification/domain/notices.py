@@ -1,7 +1,8 @@
 """What follows for the citizen from what has happened to the case.
 
-`notices` decides; `Told` is the little of a case's history that later notices speak of; `addressed` completes a
-notice that was decided before the contact came, since contact and lifecycle come from different topics.
+`notices` decides, of one event and without those before it, so that the order in which they come does not matter;
+`addressed` completes a notice that was decided before the contact came, since contact and lifecycle come from
+different topics.
 """
 
 from dataclasses import dataclass, replace
@@ -13,12 +14,8 @@ from chikaya_contracts.ids import consequence_id
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import (
     CaseEvent,
-    CaseQuestionAnswered,
     CaseQuestionAsked,
-    CaseReceived,
     CaseRejected,
-    CaseReopened,
-    CaseRouted,
 )
 from chikaya_contracts.messages.routing import RejectionReason
 from chikaya_contracts.states import StateName
@@ -29,8 +26,6 @@ from .matrix import Means, matrix
 NoticeState = Literal["waiting", "pending", "sent", "failed", "skipped"]
 Question = Literal["place", "request", "service", "administration"]
 """What is asked: one of triage's fixed questions, or the administration's own, whose words stay in tracking."""
-RELAYED = "relayed"
-"""The notice that every `CaseRouted` leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +47,6 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a case's history has said so far that later notices repeat. `sequence` is that of the last event counted
-    in; `relayed` says whether an administration has held the case."""
-
-    sequence: int = 0
-    nature: Nature = "complaint"
-    relay_due: datetime | None = None
-    answer_due: datetime | None = None
-    relayed: bool = False
-
-    @classmethod
-    def with_notice(cls, notice: "Notice") -> "Told":
-        """What had been said once the event of `notice` had happened."""
-        facts = notice.facts
-        relayed = facts.again or notice.notice == RELAYED
-        return cls(notice.sequence, facts.nature, facts.relay_due, facts.answer_due, relayed)
-
-    def after(self, event: CaseEvent) -> "Told":
-        """With one more event; one that has been counted in already changes nothing."""
-        if event.sequence <= self.sequence:
-            return self
-        told = replace(self, sequence=event.sequence)
-        match event:
-            case CaseReceived():
-                return replace(told, nature=event.nature, relay_due=event.relay_due, answer_due=event.answer_due)
-            case CaseRouted():
-                return replace(told, relayed=True)
-            case CaseQuestionAnswered() | CaseReopened():
-                return replace(told, answer_due=event.answer_due)
-        return told
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What a notice's words are made from. `again` is true when another administration held the case before."""
 
@@ -103,16 +65,14 @@ class Facts:
 class Notice:
     """One message to one citizen by one means, and what has become of it.
 
-    `event` is the lifecycle event's id, `sequence` its number in the case's history. `waiting` is for the
-    contact, `pending` for its turn, from `due` on. `language` is that of the contact, unknown while waiting. `ended_at`
-    and `reason` (never an address) are those of its end.
+    `event` is the lifecycle event's id. `waiting` is for the contact, `pending` for its turn, from `due` on. `language`
+    is that of the contact, unknown while waiting. `ended_at` and `reason` (never an address) are those of its end.
     """
 
     id: str
     complaint_id: str
     reference: str
     event: str
-    sequence: int
     notice: str
     by: Means
     facts: Facts
@@ -130,31 +90,24 @@ def leads_to_notices(event: CaseEvent) -> bool:
     return bool(matrix().after(event.short_name()))
 
 
-def changes_words(event: CaseEvent) -> bool:
-    """Whether `event`, of which nobody is told, changes what later notices say."""
-    return isinstance(event, CaseQuestionAnswered)
-
-
-def notices(event: Event[CaseEvent], told: Told, contact: Contact | None) -> list[Notice]:
+def notices(event: Event[CaseEvent], contact: Contact | None) -> list[Notice]:
     """The notices that follow from `event`, one for each means of its rows.
 
     The same event gives the same ids each time.
 
     Args:
-        told: what the history had said before the event.
         contact: None while it has not come; the notices then wait for it.
     """
     rows = matrix().after(event.data.short_name())
     if not rows:
         return []
-    facts = _facts(event.data, told.after(event.data), told.relayed)
+    facts = _facts(event.data)
     made = [
         Notice(
             id=consequence_id(event.id, row.notice, by),
             complaint_id=event.data.complaint_id,
             reference=event.data.reference,
             event=event.id,
-            sequence=event.data.sequence,
             notice=row.notice,
             by=by,
             facts=facts,
@@ -175,15 +128,15 @@ def addressed(notice: Notice, contact: Contact, at: datetime) -> Notice:
     return replace(notice, state="skipped", language=contact.language, reason="no-address", ended_at=at)
 
 
-def _facts(event: CaseEvent, told: Told, again: bool) -> Facts:
+def _facts(event: CaseEvent) -> Facts:
     return Facts(
         at=event.at,
         state=event.state,
-        nature=told.nature,
+        nature=event.nature or "complaint",
         administration=event.administration,
-        relay_due=told.relay_due,
-        answer_due=told.answer_due,
-        again=again,
+        relay_due=event.relay_due,
+        answer_due=event.answer_due,
+        again=(event.relays or 0) > 1,
         rejection=event.reason if isinstance(event, CaseRejected) else None,
         question=_question(event) if isinstance(event, CaseQuestionAsked) else None,
     )
