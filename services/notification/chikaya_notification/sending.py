@@ -150,6 +150,7 @@ class Sender:
         self._went_away = False
         try:
             while not self._stopped:
+                await self._give_back()
                 asking = bool(self.held_by)
                 batch = await self._next(1 if asking else BATCH)
                 if not batch:
@@ -192,6 +193,8 @@ class Sender:
             claimed = await self._store.claim(self.by, [id for id in ids if id not in self._ours], now, self._lease)
             contacts = await self._store.contacts({notice.complaint_id for notice in claimed})
             self._take([(notice, contacts.get(notice.complaint_id)) for notice in claimed])
+            if not (claimed or self._found):
+                return []  # all that is due is in hand here already, and not recorded yet
         return [self._taken.popleft() for _ in range(min(at_most, len(self._taken)))]
 
     async def _settle(self) -> None:
@@ -201,13 +204,18 @@ class Sender:
         if self._stopped:
             self._untried += [notice for notice, _ in self._taken]
             self._taken.clear()
-        untried, self._untried = self._untried, []
-        self._ours.difference_update(notice.id for notice in untried)
-        await self._store.release(untried, self._clock())
-        self._others_due |= bool(untried)
+        await self._give_back()
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
+
+    async def _give_back(self) -> None:
+        """Lets go of what was not tried: it is older than what came since, and is found in the store before that."""
+        if self._untried:
+            untried, self._untried = self._untried, []
+            self._ours.difference_update(notice.id for notice in untried)
+            await self._store.release(untried, self._clock())
+            self._others_due = True
 
     async def _handle(self, notice: Notice, contact: Contact | None, name: Name | None) -> None:
         """One notice: tried and recorded, or left untried."""

@@ -473,3 +473,44 @@ async def test_two_instances_share_the_work_and_send_nothing_twice(make: Any, se
     ids = await due(BATCH * 4)
     await asyncio.gather(*(make().send_due() for _ in range(2)))
     assert sorted(server.taken) == sorted(ids)
+
+
+async def test_those_that_have_waited_too_long_for_a_slot_are_sent_while_newer_ones_keep_coming(
+    sender: Sender, due: Any, server: Server, memory: Any, clock: Any
+) -> None:
+    first = await due(40, sender)
+    taken, newer = server.take, list[str]()
+
+    async def slowly(*args: Any) -> None:
+        clock.now += timedelta(seconds=2)
+        if len(newer) < 100:
+            newer.extend(await due(1, sender))
+        await taken(*args)
+
+    sender._deliver = slowly
+    async with asyncio.timeout(20):
+        while set(first) - set(server.taken):
+            await sender.send_due()
+    assert len(server.taken) == len(set(server.taken))
+    assert states(memory)["sent"] >= 40
+
+
+async def test_what_is_in_hand_here_and_due_again_is_not_looked_for_without_end(
+    make: Callable[..., Sender], due: Any, server: Server, memory: Any, clock: Any
+) -> None:
+    sender = make(timedelta(seconds=10))
+    ids = await due(2, sender)
+    server.gate.clear()
+    sending = asyncio.create_task(sender.send_due())
+    while server.asked < 2:
+        await asyncio.sleep(0)
+    clock.now += timedelta(seconds=11)  # their claims have ended, and they are under way still
+    sender.look()
+    memory.asked.clear()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert memory.asked["due"] <= 1
+    server.gate.set()
+    async with asyncio.timeout(5):
+        await sending
+    assert sorted(server.taken) == sorted(ids)
