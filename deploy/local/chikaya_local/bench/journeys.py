@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from chikaya_contracts import topics
 from chikaya_contracts.envelope import Event, encode
 from chikaya_contracts.ids import new_id
 from chikaya_contracts.messages.administration import Acknowledge, AdministrationDecision, Answer
-from chikaya_contracts.messages.lifecycle import CaseAcknowledged, CaseAnswered, CaseClosed, CaseRouted
+from chikaya_contracts.messages.lifecycle import CaseAcknowledged, CaseAnswered, CaseClosed, CaseRated, CaseRouted
 from chikaya_contracts.messages.notification import NoticeSent
 from chikaya_contracts.messages.routing import DossierForwarded
 
@@ -49,6 +49,7 @@ class Journey:
     closed: float = 0.0
     notices: int = 0
     wanted: int = 0
+    acknowledged: bool = False
     holder: str = ""
     inbox: str = ""
     complaint_id: str = ""
@@ -65,6 +66,12 @@ class Journey:
             self.relayed.set_result(now)
         if self.receipt and self.closed and self.notices >= self.wanted and not self.ended.done():
             self.ended.set_result(now)
+
+    @property
+    def stands(self) -> str:
+        """How far it has come, for who wonders why it goes no further."""
+        seen = [name for name in ("receipt", "dossier", "visible", "closed") if getattr(self, name)]
+        return f"{self.complaint_id}: {', '.join(seen)}, {self.notices} of {self.wanted} notices"
 
     @property
     def end(self) -> "asyncio.Future[float]":
@@ -95,11 +102,7 @@ class Journeys:
         self._consumer = AIOKafkaConsumer(**kafka, auto_offset_reset="latest")
         await self._exit.enter_async_context(self._consumer)
         inboxes = [name for name in await self._consumer.topics() if name.endswith(".inbox.v1")]
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in (*inboxes, topics.LIFECYCLE.name, topics.OUTCOMES.name)
-            for number in self._consumer.partitions_for_topic(topic) or ()
-        ]
+        partitions = await self._system.partitions([*inboxes, topics.LIFECYCLE.name, topics.OUTCOMES.name])
         self._consumer.assign(partitions)
         for partition in partitions:  # where each begins is known before anything is filed
             await self._consumer.position(partition)
@@ -146,18 +149,30 @@ class Journeys:
         journey.complaint_id, journey.key, journey.phone = receipt["complaint_id"], key, submission.contact.phone or ""
         journey.reference, journey.access_code = receipt["reference"], receipt["access_code"]
         journey.wanted = len(NOTICES) * sum(bool(one) for one in (submission.contact.email, submission.contact.phone))
-        journey.look(journey.receipt)
-        if whole and journey.visible and journey.dossier:
-            self._act(self._decide(receipt["complaint_id"], journey, Acknowledge))
+        self._advance(journey, journey.receipt)
         return journey
 
-    def _act(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _advance(self, journey: Journey, now: float) -> None:
+        """What follows from what is known now: topics are read side by side, so that it comes in any order."""
+        journey.look(now)
+        if journey.whole and journey.relayed.done() and not journey.acknowledged:
+            journey.acknowledged = True
+            self._act(journey, self._decide(journey, Acknowledge))
+
+    def _act(self, journey: Journey, work: Coroutine[Any, Any, None]) -> None:
+        async def done() -> None:
+            try:
+                await work
+            except Exception as error:
+                if not journey.end.done():
+                    journey.end.set_exception(error)
+
+        task = asyncio.create_task(done())
         self._acting.add(task)
         task.add_done_callback(self._acting.discard)
 
-    async def _decide(self, complaint_id: str, journey: Journey, kind: type[AdministrationDecision]) -> None:
-        fields = {"complaint_id": complaint_id, "administration": journey.holder}
+    async def _decide(self, journey: Journey, kind: type[AdministrationDecision]) -> None:
+        fields = {"complaint_id": journey.complaint_id, "administration": journey.holder}
         decision = kind.model_validate(fields | ({"text": workload.ANSWER} if kind is Answer else {}))
         shared = journey.inbox == topics.DESK
         extensions = {"administration": journey.holder} if shared else {}
@@ -172,7 +187,7 @@ class Journeys:
             wire.request("POST", "127.0.0.1", path, headers, b'{"kind": "rate", "score": 4}')
         )
         if answer.status != 202:
-            journey.ended.set_exception(Unlike(f"tracking answered {answer.status} to a rating: {answer.body[:300]!r}"))
+            raise Unlike(f"tracking answered {answer.status} to a rating: {answer.body[:300]!r}")
 
     # -- what is seen
 
@@ -196,19 +211,15 @@ class Journeys:
             journey.holder = headers.get("ce_administration", journey.inbox.encode()).decode()
         elif kind == CaseRouted.TYPE:
             journey.visible = now
-        elif kind == CaseClosed.TYPE or (kind.startswith("ma.chikaya.case.rated")):
+        elif kind in (CaseRated.TYPE, CaseClosed.TYPE):
             journey.closed = now
         elif kind == NoticeSent.TYPE:
             journey.notices += 1
-        journey.look(now)
-        if not journey.whole:
-            return
-        if kind == CaseRouted.TYPE:
-            self._act(self._decide(complaint_id, journey, Acknowledge))
-        elif kind == CaseAcknowledged.TYPE:
-            self._act(self._decide(complaint_id, journey, Answer))
-        elif kind == CaseAnswered.TYPE:
-            self._act(self._rate(journey))
+        self._advance(journey, now)
+        if journey.whole and kind == CaseAcknowledged.TYPE:
+            self._act(journey, self._decide(journey, Answer))
+        elif journey.whole and kind == CaseAnswered.TYPE:
+            self._act(journey, self._rate(journey))
 
     async def check(self) -> None:
         """Reads some of the complaints as their citizens do.
@@ -242,7 +253,7 @@ class Journeys:
                 try:
                     ends.append(await asyncio.wait_for(journey.end, UNFINISHED_AFTER_S))
                 except TimeoutError:
-                    raise Unlike(f"{journey.reference} was still on its way after {UNFINISHED_AFTER_S:.0f} s") from None
+                    raise Unlike(f"on its way for {UNFINISHED_AFTER_S:.0f} s: {journey.stands}") from None
 
         await asyncio.gather(*(one_after_the_other() for _ in range(window)))
         return sum(begun + ramp_s <= end < until for end in ends) / seconds

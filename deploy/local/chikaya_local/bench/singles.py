@@ -14,6 +14,7 @@ from chikaya_contracts.envelope import Event, Message
 
 from . import commands, workload
 from .figures import Part, Plot, Table
+from .journeys import Unlike
 from .system import FLOOR_TOPIC, Options, System
 
 MEASURED = 3_000
@@ -74,20 +75,24 @@ def measure(bench: Bench, options: Options) -> Alone:
 
     Raises:
         TookTooLong: it did not read what there was.
+        Unlike: it did not do what was measured.
     """
     with System.running(bench.service, options) as system:
         key = system.stack.secrets.verifier_key.encode()
         lives = [workload.life(number, key) for number in range(options.count(MEASURED))]
         log, seconds, records = system.stack.directory / "commands.bson", 0.0, 0
-        cpu: dict[str, float] = {}
+        cpu, out = dict[str, float](), 0
         with system.sink() if bench.service == "notification" else nullcontext():
             for number, stage in enumerate(bench.stages):
                 part = log.with_suffix(f".{number}")
-                count, took, used = _drain(system, bench, stage, lives, str(part))
+                count, took, used, out = _drain(system, bench, stage, lives, str(part))
                 records, seconds = records + count, seconds + took
                 cpu = {name: cpu.get(name, 0.0) + value for name, value in used.items()}
                 with log.open("ab") as whole:
                     whole.write(part.read_bytes())
+        told = sum(len(life.outcomes) for life in lives)
+        if bench.service == "notification" and out != told:
+            raise Unlike(f"{told} notices were to be sent, and {out} outcomes were published")
         names = sorted({name for stage in bench.stages for name in stage})
         loop = _loop_floor(system, _topics(_events(lives[:1], names)), records)
         mongo_s, operations = commands.replay(log, system.mongo_uri, "chikaya_bench_admin")
@@ -118,9 +123,9 @@ def _topics(events: Sequence[Event[Message]]) -> list[str]:
 
 def _drain(
     system: System, bench: Bench, stage: Sequence[str], lives: Sequence[workload.Life], record: str
-) -> tuple[int, float, dict[str, float]]:
+) -> tuple[int, float, dict[str, float], int]:
     """Fills a stage's topics and lets the service, started for it, read them; gives records, seconds from its being
-    ready, and seconds of processor time of each process in that time."""
+    ready, seconds of processor time of each process in that time, and how many records came out."""
     events = _events(lives, stage)
     count = asyncio.run(system.fill(events))
     module = bench.through or system.stack.program(bench.service)[0].module
@@ -131,7 +136,7 @@ def _drain(
     drained = asyncio.run(system.drained(f"{bench.service}.", _topics(events), bench.out))
     after = system.cpu_s(*watched)
     system.stack.stop(bench.service)
-    return count, drained.seconds, {name: after[name] - before[name] for name in before}
+    return count, drained.seconds, {name: after[name] - before[name] for name in before}, drained.out
 
 
 def _loop_floor(system: System, names: Sequence[str], count: int) -> float:

@@ -261,14 +261,15 @@ class System:
         """
         begun = time.monotonic()
         last, seen = begun, (-1, -1)
+        read, written = await self.partitions(inputs), await self.partitions(outputs)
         consumer = AIOKafkaConsumer(**self.kafka())
         await consumer.start()
         async with self._admin() as admin:
             try:
-                wanted = await self._ends(consumer, inputs)
+                wanted: dict[TopicPartition, int] = await consumer.end_offsets(read)
                 while True:
                     lag = await self._lag(admin, group_prefix, wanted)
-                    out = sum((await self._ends(consumer, outputs)).values())
+                    out = sum((await consumer.end_offsets(written)).values()) if written else 0
                     now = time.monotonic()
                     if (lag, out) != seen:
                         seen, last = (lag, out), now
@@ -280,15 +281,13 @@ class System:
             finally:
                 await consumer.stop()
 
-    async def _ends(self, consumer: AIOKafkaConsumer, topics: Sequence[str]) -> dict[TopicPartition, int]:
+    async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """All partitions of these topics."""
         if not topics:
-            return {}
-        await consumer._client.set_topics(list(topics))
-        partitions = [
-            TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
-        ]
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-        return ends
+            return []
+        async with self._admin() as admin:
+            described = await admin.describe_topics(list(topics))
+        return [TopicPartition(one["topic"], row["partition"]) for one in described for row in one["partitions"]]
 
     async def _lag(self, admin: AIOKafkaAdminClient, prefix: str, wanted: Mapping[TopicPartition, int]) -> int:
         """Records that no group of the prefix has read."""
