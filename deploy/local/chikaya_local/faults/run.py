@@ -92,7 +92,7 @@ class Run:
         read = [topic for topic in expand(administrations, list(KAFKA_CHANNELS)) if topic != CATALOGUE_TOPIC]
         self._witness = Witness(self._client(ADMIN), read, self._changed)
         self._parties = Parties(self.stack, self._client, administrations, self._rng)
-        self._lag, self._stores = Lag(self.stack), Stores(self.stack)
+        self._lag, self._stores = Lag(self._client(ADMIN)), Stores(self.stack)
         self._witnessing = asyncio.create_task(self._witness.run())
         return self
 
@@ -100,6 +100,7 @@ class Run:
         self._witnessing.cancel()
         await asyncio.gather(self._witnessing, return_exceptions=True)
         await self._parties.close()
+        await self._lag.close()
         self._stores.close()
 
     def _client(self, principal: str) -> dict[str, Any]:
@@ -192,7 +193,7 @@ class Run:
         highest, until = round(RECORDS_READ * self.rate), monotonic() + seconds
         while monotonic() < until:
             await asyncio.sleep(LOOK_AT_LAG_EVERY_S)
-            lag = await asyncio.to_thread(self._lag.read)
+            lag = await self._lag.read()
             highest = max(highest, lag or 0)
         return highest
 
@@ -218,7 +219,7 @@ class Run:
         return first is not None and await self._parties.visible(first)
 
     async def _has_caught_up(self, row: Row) -> bool:
-        lag = await asyncio.to_thread(self._lag.read)
+        lag = await self._lag.read()
         return lag is not None and lag <= row.lag_before
 
     async def _settled(self, row: Row) -> None:
@@ -231,7 +232,7 @@ class Run:
                 self._unsettled = monotonic()
             if self._under_way or not all(map(self._notices_there, row.journeys)):
                 continue
-            if row.spoiled <= self._witness.dead_letters.keys() and await asyncio.to_thread(self._lag.read) == 0:
+            if row.spoiled <= self._witness.dead_letters.keys() and await self._lag.read() == 0:
                 return
 
     def _notices_there(self, journey: Journey) -> bool:
