@@ -92,7 +92,7 @@ def measure(bench: Bench, options: Options) -> Alone:
                     whole.write(part.read_bytes())
         told = sum(len(life.outcomes) for life in lives)
         if bench.service == "notification" and out != told:
-            raise Unlike(f"{told} notices were to be sent, and {out} outcomes were published")
+            raise Unlike(f"{told} outcomes of notices were to be published, and {out} were")
         names = sorted({name for stage in bench.stages for name in stage})
         loop = _loop_floor(system, _topics(_events(lives[:1], names)), records)
         mongo_s, operations = commands.replay(log, system.mongo_uri, "chikaya_bench_admin")

@@ -1,11 +1,14 @@
 """HTTP/1.1 as bytes over kept connections: a client that costs little beside the server that it measures."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 END_OF_HEADERS = b"\r\n\r\n"
+KEPT_S = 3.0
+"""A connection that was idle for longer is not used again: uvicorn closes it after 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Pool:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []
 
     async def ask(self, whole: bytes) -> Answer:
         """The answer to a request.
@@ -89,12 +92,20 @@ class Pool:
         Raises:
             ConnectionError: the server hung up.
         """
-        connection = self._idle.pop() if self._idle else await connect(self._host, self._port)
+        connection = self._kept() or await connect(self._host, self._port)
         answer = await connection.ask(whole)
-        self._idle.append(connection)
+        self._idle.append((time.monotonic(), connection))
         return answer
+
+    def _kept(self) -> Connection | None:
+        """A connection that the server keeps surely; those that it may be about to close are closed."""
+        if self._idle and time.monotonic() - self._idle[-1][0] < KEPT_S:
+            return self._idle.pop()[1]
+        self.close()
+        return None
 
     def close(self) -> None:
         """Hangs up."""
-        for connection in self._idle:
+        for _, connection in self._idle:
             connection.close()
+        self._idle.clear()

@@ -15,7 +15,7 @@ from chikaya_contracts.ids import new_id
 from chikaya_contracts.messages.administration import Acknowledge, Answer
 from chikaya_contracts.messages.intake import ComplaintSubmitted
 from chikaya_contracts.messages.lifecycle import CaseAcknowledged, CaseAnswered, CaseClosed, CaseReceived, CaseRouted
-from chikaya_contracts.messages.notification import NoticeSent
+from chikaya_contracts.messages.notification import NoticeSent, NoticeSkipped
 from chikaya_contracts.messages.requests import Rate
 from chikaya_contracts.messages.routing import ComplaintRouted
 from chikaya_contracts.submission import Contact, Place, Submission
@@ -115,44 +115,39 @@ def life(number: int, verifier_key: bytes) -> Life:
 
     def case(sequence: int, state: str) -> dict[str, object]:
         held = None if state == "received" else ADMINISTRATION
-        common = {"complaint_id": id, "reference": ref, "at": now, "cause": new_id()}
-        return {**common, "sequence": sequence, "state": state, "administration": held}
+        common = {"complaint_id": id, "reference": ref, "at": now, "cause": new_id(), "nature": filed.nature}
+        return (
+            common
+            | due
+            | {"sequence": sequence, "state": state, "administration": held, "relays": int(held is not None)}
+        )
 
     happened = (
-        CaseReceived.model_validate(
-            case(1, "received") | due | {"channel": "app", "nature": filed.nature, "language": filed.language}
-        ),
+        CaseReceived.model_validate(case(1, "received") | {"channel": "app", "language": filed.language}),
         CaseRouted.model_validate(case(2, "routed") | {"decision": 1}),
         CaseAcknowledged.model_validate(case(3, "acknowledged")),
         CaseAnswered.model_validate(case(4, "answered") | {"text_id": new_id()}),
         CaseClosed.model_validate(case(5, "closed")),
     )
-    means = [by for by, address in (("email", filed.contact.email), ("sms", filed.contact.phone)) if address]
+    means = {"email": filed.contact.email, "sms": filed.contact.phone}
     lifecycle = tuple(said(one, "/tracking") for one in happened)
+    told = (("receipt", lifecycle[0]), ("relayed", lifecycle[1]), ("answer", lifecycle[3]))
+
+    def outcome(notice: str, event: Event[Message], by: str) -> Event[Message]:
+        common = {"complaint_id": id, "event": event.id, "notice": notice, "by": by, "at": now}
+        common["language"] = filed.language
+        sent: Message = (
+            NoticeSent.model_validate(common | {"attempts": 1})
+            if means[by]
+            else NoticeSkipped.model_validate(common | {"reason": "no-address"})
+        )
+        return said(sent, "/notification")
+
     return Life(
         said(submitted, "/intake"),
         said(routed, "/routing"),
         tuple(said(one, "/desk", outbox) for one in decided),
         said(Rate(complaint_id=id, at=now, by="citizen", score=4), "/tracking"),
         lifecycle,
-        tuple(
-            said(
-                NoticeSent.model_validate(
-                    {
-                        "complaint_id": id,
-                        "event": event.id,
-                        "notice": notice,
-                        "by": by,
-                        "language": filed.language,
-                        "at": now,
-                        "attempts": 1,
-                    }
-                ),
-                "/notification",
-            )
-            for notice, event in zip(
-                ("receipt", "relayed", "answer"), (lifecycle[0], lifecycle[1], lifecycle[3]), strict=True
-            )
-            for by in means
-        ),
+        tuple(outcome(notice, event, by) for notice, event in told for by in means),
     )
