@@ -178,8 +178,9 @@ class Sender:
         self._taken.extend(notices)
 
     async def _next(self, at_most: int) -> list[Addressed]:
-        """What is to be sent next; nothing when nothing is due."""
-        while not self._taken:
+        """What is to be sent next, what was found in the store before what has come since; nothing when nothing is
+        due."""
+        while self._found or not self._taken:
             now = self._clock()
             if not self._found:
                 if not self._others_due and now < self._look_from:
@@ -192,8 +193,10 @@ class Sender:
             ids = [self._found.popleft() for _ in range(min(at_most, len(self._found)))]
             claimed = await self._store.claim(self.by, [id for id in ids if id not in self._ours], now, self._lease)
             contacts = await self._store.contacts({notice.complaint_id for notice in claimed})
-            self._take([(notice, contacts.get(notice.complaint_id)) for notice in claimed])
-            if not (claimed or self._found):
+            if claimed:
+                self._ours.update(notice.id for notice in claimed)
+                return [(notice, contacts.get(notice.complaint_id)) for notice in claimed]
+            if not self._found and not self._taken:
                 return []  # all that is due is in hand here already, and not recorded yet
         return [self._taken.popleft() for _ in range(min(at_most, len(self._taken)))]
 
@@ -210,11 +213,12 @@ class Sender:
                 raise end
 
     async def _give_back(self) -> None:
-        """Lets go of what was not tried: it is older than what came since, and is found in the store before that."""
+        """Lets go of what was not tried, to be claimed anew before what has come since."""
         if self._untried:
             untried, self._untried = self._untried, []
             self._ours.difference_update(notice.id for notice in untried)
             await self._store.release(untried, self._clock())
+            self._found.extendleft(notice.id for notice in reversed(untried))
             self._others_due = True
 
     async def _handle(self, notice: Notice, contact: Contact | None, name: Name | None) -> None:
