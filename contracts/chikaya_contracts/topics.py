@@ -1,7 +1,7 @@
 """The table of topics (`topics.yaml`) as data: names, keys, owners, readers, partitions, retention, personal data."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Literal
 
@@ -35,6 +35,7 @@ class Topic(BaseModel):
         found = re.search(r"\{(\w+)\}", self.name)
         return found[1] if found else None
 
+    @lru_cache(maxsize=10_000)  # noqa: B019 (rows of the table live as long as the process)
     def named(self, value: str) -> "Topic":
         """The member of this family whose placeholder is `value`."""
 
