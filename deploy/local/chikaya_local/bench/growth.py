@@ -21,12 +21,12 @@ from . import wire
 from .clones import clones
 from .figures import Part, Plot, Table, percentile
 from .journeys import Journey, Journeys, Unlike
-from .pipeline import sorted_texts, start
+from .pipeline import Maximum, loaded, sorted_texts, start
 from .system import SERVICES, Options, System
 
 WHOLE, IN_TRIAGE = 160, 40
 """Cases that the real code writes: closed, and waiting for a person."""
-WINDOW, RAMP_S, MEASURED_S = 128, 4.0, 15.0
+WINDOW, MEASURED_S = 128, 15.0
 PAGES, ASKED = 6, 12
 """Pages of each list that are read, one after the other, and how often."""
 BATCH = 1_000
@@ -162,7 +162,7 @@ async def read(system: System, one: Asked) -> list[float]:
 async def _run(system: System) -> Part:
     options = system.options
     relayed, triaged = await sorted_texts(system)
-    writes, reads = dict[int, tuple[float, dict[str, float]]](), dict[int, dict[str, list[float]]]()
+    writes, reads = dict[int, Maximum](), dict[int, dict[str, list[float]]]()
     made, loaded_s = 0, 0.0
     async with Journeys(system, relayed) as journeys:
         cases = await asyncio.gather(*(journeys.file(whole=True) for _ in range(WHOLE)))
@@ -170,30 +170,25 @@ async def _run(system: System) -> Part:
         waiting = await asyncio.gather(*(journeys.file(whole=False, of=triaged) for _ in range(IN_TRIAGE)))
         inbox = topics.INBOX.named(topics.DESK).name
         await system.drained("desk.", [inbox])
-        for service in ("routing", "tracking", "notification"):
-            await system.drained(f"{service}.", [topics.SUBMITTED.name, topics.LIFECYCLE.name])
+        await system.settled()
         base = few(system, [one.complaint_id for one in (*cases, *waiting)])
         pages = asked(system, cases)
-        names = (*SERVICES, "desk", *system.servers)
+        names = (*SERVICES, *system.servers)
         for size in (0, options.growth):
             if size:
                 begun = time.monotonic()
                 made = await asyncio.to_thread(load, system, base, -(-size // (WHOLE + IN_TRIAGE)))
                 loaded_s = time.monotonic() - begun
             reads[size] = {one.name: await read(system, one) for one in pages}
-            before = system.cpu_s(*names)
-            per_s = await journeys.closed_loop(WINDOW, RAMP_S, MEASURED_S, whole=False)
-            total = per_s * (RAMP_S + MEASURED_S)
-            used = {name: (value - before[name]) / total * 1000 for name, value in system.cpu_s(*names).items()}
-            writes[size] = (per_s, used)
+            writes[size] = await loaded(system, journeys, WINDOW, MEASURED_S, whole=False)
         await journeys.check()
     empty, grown = writes[0], writes[options.growth]
     written = Table(
         "Growth: what is written",
         ("cases there", "complaints/s", "of the empty one", *(f"ms {name}" for name in names)),
         tuple(
-            (size, per_s, per_s / empty[0], *(used.get(name) for name in names))
-            for size, (per_s, used) in writes.items()
+            (size, one.per_s, one.per_s / empty.per_s, *(one.cpu_ms.get(name) for name in names))
+            for size, one in writes.items()
         ),
         f"filed, routed, dossier, visible; {WINDOW} on their way; {made:,} documents loaded in {loaded_s:.0f} s",
     )
@@ -213,7 +208,7 @@ async def _run(system: System) -> Part:
         tuple(one.name.split(": ")[1] for one in pages),
         {f"{size:,} cases": tuple(percentile(reads[size][one.name], 0.99) for one in pages) for size in reads},
     )
-    figures = {"growth_cases": options.growth, "growth_write_share": round(grown[0] / empty[0], 3)}
+    figures = {"growth_cases": options.growth, "growth_write_share": round(grown.per_s / empty.per_s, 3)}
     return Part("growth", (written, listed), (plot,), {**figures, "growth_page_p99_ms": round(worst, 1)})
 
 

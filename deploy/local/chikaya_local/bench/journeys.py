@@ -237,12 +237,14 @@ class Journeys:
 
     # -- loads
 
-    async def closed_loop(self, window: int, ramp_s: float, seconds: float, *, whole: bool) -> float:
-        """Keeps `window` complaints on their way at any time; gives how many came to their end a second, counted for
-        `seconds` after `ramp_s`.
+    async def closed_loop(self, window: int, ramp_s: float, seconds: float, *, whole: bool) -> tuple[float, int]:
+        """Keeps `window` complaints on their way at any time.
+
+        Returns:
+            How many came to their end a second, counted for `seconds` after `ramp_s`; and how many were filed.
 
         Raises:
-            Unlike: one did not come to its end.
+            Unlike: one did not come to its end, or none did in the time that is counted.
         """
         begun = time.monotonic()
         until, ends = begun + ramp_s + seconds, list[float]()
@@ -256,7 +258,10 @@ class Journeys:
                     raise Unlike(f"on its way for {UNFINISHED_AFTER_S:.0f} s: {journey.stands}") from None
 
         await asyncio.gather(*(one_after_the_other() for _ in range(window)))
-        return sum(begun + ramp_s <= end < until for end in ends) / seconds
+        counted = sum(begun + ramp_s <= end < until for end in ends)
+        if not counted:
+            raise Unlike(f"of {len(ends)} complaints, none came to its end within {ramp_s + seconds:.0f} s")
+        return counted / seconds, len(ends)
 
     async def open_loop(self, rate: float, seconds: float, *, whole: bool = False) -> tuple[list[float], list[float]]:
         """Files `rate` a second, at random moments (a Poisson process, the same each time), whatever becomes of them.

@@ -17,6 +17,7 @@ import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
+from chikaya_contracts import topics
 from chikaya_contracts.envelope import Event, Message, encode
 from pymongo import MongoClient
 
@@ -281,12 +282,33 @@ class System:
             finally:
                 await consumer.stop()
 
-    async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+    async def settled(self) -> float:
+        """Waits until no service has anything left to do.
+
+        Returns:
+            Seconds that they took for it, give or take a quarter of a second.
+
+        Raises:
+            TookTooLong: there was no end of it.
+        """
+        submitted, routed, lifecycle = topics.SUBMITTED.name, topics.ROUTED.name, topics.LIFECYCLE.name
+        outcomes, begun = topics.OUTCOMES.name, time.monotonic()
+        rounds = (
+            ("routing.", (submitted, lifecycle), (routed,)),
+            ("tracking.", (submitted, routed, topics.REQUESTS.name), (lifecycle,)),
+            ("notification.", (submitted, lifecycle), (outcomes,)),
+            ("tracking.", (outcomes,), ()),
+        )
+        for group, inputs, outputs in rounds:
+            await self.drained(group, inputs, outputs)
+        return max(0.0, time.monotonic() - begun - len(rounds) * (STILL_S + 0.1))
+
+    async def partitions(self, names: Sequence[str]) -> list[TopicPartition]:
         """All partitions of these topics."""
-        if not topics:
+        if not names:
             return []
         async with self._admin() as admin:
-            described = await admin.describe_topics(list(topics))
+            described = await admin.describe_topics(list(names))
         return [TopicPartition(one["topic"], row["partition"]) for one in described for row in one["partitions"]]
 
     async def _lag(self, admin: AIOKafkaAdminClient, prefix: str, wanted: Mapping[TopicPartition, int]) -> int:
