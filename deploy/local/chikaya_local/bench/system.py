@@ -321,7 +321,7 @@ class System:
                     read[partition] = max(read.get(partition, 0), committed.offset)
         except KafkaError:  # a group that is being formed
             return sum(wanted.values())
-        return sum(end - read.get(partition, 0) for partition, end in wanted.items())
+        return sum(max(0, end - read.get(partition, 0)) for partition, end in wanted.items())
 
 
 @dataclass(frozen=True)
