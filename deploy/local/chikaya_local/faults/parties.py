@@ -196,8 +196,8 @@ class Parties:
         case = await self._http_until("GET", url, headers={"Access-Code": journey.access_code})
         return bool(case["state"] not in ("received", "triage"))
 
-    async def all_ready(self) -> bool:
-        """Whether every service says that it can work."""
+    async def not_ready(self) -> list[str]:
+        """The services that do not say that they can work."""
 
         async def ready(service: str) -> bool:
             try:
@@ -205,7 +205,8 @@ class Parties:
             except httpx.TransportError:
                 return False
 
-        return all(await asyncio.gather(*map(ready, SERVICES)))
+        answers = await asyncio.gather(*map(ready, SERVICES))
+        return [service for service, is_ready in zip(SERVICES, answers, strict=True) if not is_ready]
 
     async def _settle(self, journey: Journey) -> None:
         decision: dict[str, Any] = {"action": "reject", "reason": "court"}

@@ -75,6 +75,7 @@ def write_results(path: Path, rows: Sequence[Row], facts: dict[str, Any]) -> Non
                 "fault": row.fault.name,
                 "acknowledged": row.acknowledged,
                 "recovered_s": row.recovered_s,
+                "waited_for": row.waited_for,
                 "settled_s": row.settled_s,
                 "lag_before": row.lag_before,
                 "dead_letters": len(row.set_aside),

@@ -50,8 +50,8 @@ def stack_for(directory: Path, ports: Ports, report: Report, nodes: int = 1) -> 
 class Row:
     """One fault and what came of it. Seconds are from the fault's end.
 
-    `spoiled` are the places of undecodable records that were written, `set_aside` those of records that have become
-    dead letters meanwhile.
+    `waited_for` is what recovery waited for last. `spoiled` are the places of undecodable records that were written,
+    `set_aside` those of records that have become dead letters meanwhile.
     """
 
     fault: Fault
@@ -59,6 +59,7 @@ class Row:
     recovered_s: float | None = None
     settled_s: float = 0.0
     lag_before: int = 0
+    waited_for: str = ""
     spoiled: set[Place] = field(default_factory=set)
     set_aside: set[Place] = field(default_factory=set)
     verdict: Verdict = field(default_factory=Verdict)
@@ -92,7 +93,7 @@ class Run:
         read = [topic for topic in expand(administrations, list(KAFKA_CHANNELS)) if topic != CATALOGUE_TOPIC]
         self._witness = Witness(self._client(ADMIN), read, self._changed)
         self._parties = Parties(self.stack, self._client, administrations, self._rng)
-        self._lag, self._stores = Lag(self._client(ADMIN)), Stores(self.stack)
+        self._lag, self._stores = Lag(self.stack), Stores(self.stack)
         self._witnessing = asyncio.create_task(self._witness.run())
         return self
 
@@ -100,7 +101,6 @@ class Run:
         self._witnessing.cancel()
         await asyncio.gather(self._witnessing, return_exceptions=True)
         await self._parties.close()
-        await self._lag.close()
         self._stores.close()
 
     def _client(self, principal: str) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Run:
         highest, until = round(RECORDS_READ * self.rate), monotonic() + seconds
         while monotonic() < until:
             await asyncio.sleep(LOOK_AT_LAG_EVERY_S)
-            lag = await self._lag.read()
+            lag = await asyncio.to_thread(self._lag.read)
             highest = max(highest, lag or 0)
         return highest
 
@@ -201,11 +201,10 @@ class Run:
         """Seconds from `ended` until all is well again, and stays so for `HOLDS_S`: a complaint filed after it is
         relayed and seen by its citizen, all processes are ready, and the lag is no higher than before the fault. None
         if that takes too long."""
-        seen, well_since = False, None
+        well_since = None
         while (looked := monotonic()) - ended < RECOVERED_WITHIN_S:
-            seen = seen or await self._citizen_sees_a_relay(row, ended)
-            if not (seen and await self._parties.all_ready() and await self._has_caught_up(row)):
-                well_since = None
+            if missing := await self._missing(row, ended):
+                well_since, row.waited_for = None, missing
             elif well_since is None:
                 well_since = monotonic()
             elif looked - well_since >= HOLDS_S:
@@ -213,14 +212,19 @@ class Run:
             await asyncio.sleep(LOOK_EVERY_S)
         return None
 
-    async def _citizen_sees_a_relay(self, row: Row, since: float) -> bool:
+    async def _missing(self, row: Row, since: float) -> str:
+        """What is not well yet, if anything."""
         filed = (one for one in row.journeys if one.filed_at > since and one.access_code and one.trail.has("routed"))
-        first = next(filed, None)
-        return first is not None and await self._parties.visible(first)
-
-    async def _has_caught_up(self, row: Row) -> bool:
-        lag = await self._lag.read()
-        return lag is not None and lag <= row.lag_before
+        if (first := next(filed, None)) is None:
+            return "no complaint filed since has been relayed"
+        if not await self._parties.visible(first):
+            return "tracking does not show the relay"
+        if away := await self._parties.not_ready():
+            return f"not ready: {', '.join(away)}"
+        lag = await asyncio.to_thread(self._lag.read)
+        if lag is None:
+            return "the brokers tell no lag"
+        return f"a lag of {lag} records" if lag > row.lag_before else ""
 
     async def _settled(self, row: Row) -> None:
         """Until every journey has ended, its notices have arrived, and the lag is zero; or nothing moves any more."""
@@ -232,7 +236,7 @@ class Run:
                 self._unsettled = monotonic()
             if self._under_way or not all(map(self._notices_there, row.journeys)):
                 continue
-            if row.spoiled <= self._witness.dead_letters.keys() and await self._lag.read() == 0:
+            if row.spoiled <= self._witness.dead_letters.keys() and await asyncio.to_thread(self._lag.read) == 0:
                 return
 
     def _notices_there(self, journey: Journey) -> bool:
