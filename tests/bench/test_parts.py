@@ -12,6 +12,7 @@ from chikaya_contracts import reference
 from chikaya_local.bench import commands, printed, sink, wire, workload
 from chikaya_local.bench.clones import cloned, clones
 from chikaya_local.bench.figures import Part, Plot, Table, percentile, shown
+from chikaya_servicekit import paging
 from pymongo import InsertOne, MongoClient, UpdateOne
 
 ID = "01931f2e-5b7a-7cc1-9d2e-0242ac120002"
@@ -52,6 +53,11 @@ class TestClones:
         made = list(clones([{"_id": ID, "reference": reference.make(2026, 1), "hash": b"01234567"}], 500))
         for field in ("_id", "reference", "hash"):
             assert len({one[field] for one in made}) == 500
+
+    def test_clones_of_a_row_are_on_all_levels_of_its_skip_list(self) -> None:
+        row = {"_id": ID, "queue": paging.key("waiting", f"2026-01-02T03:04:05+00:00 {ID}", ID)}
+        levels = [one["queue"].removeprefix("waiting|")[0] for one in clones([row], 5_000)]
+        assert 2 < levels.count("2") < levels.count("1") < levels.count("0")
 
 
 class TestCommands:

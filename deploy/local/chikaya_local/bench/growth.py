@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ WHOLE, IN_TRIAGE = 160, 40
 WINDOW, MEASURED_S = 128, 15.0
 PAGES, ASKED = 6, 12
 """Pages of each list that are read, one after the other, and how often."""
-BATCH = 1_000
+BATCH, AT_ONCE = 1_000, 3
 DUPLICATE_KEY = 11000
 DATABASES = (*SERVICES, "desk")
 
@@ -65,26 +66,31 @@ def load(system: System, documents: Mapping[tuple[str, str], Sequence[Mapping[st
     Raises:
         Unlike: clones are not different enough from each other.
     """
-    made = 0
-    with MongoClient[dict[str, Any]](system.mongo_uri, tz_aware=True) as client:
-        for (process, name), few_of_them in documents.items():
-            collection, batch, refused = client[system.database(process)][name], list[dict[str, Any]](), 0
-            wanted = times * len(few_of_them)
-            for number, document in enumerate(clones(few_of_them, wanted), 1):
-                batch.append(document)
-                if len(batch) == BATCH or number == wanted:
-                    try:
-                        collection.insert_many(batch, ordered=False)
-                    except BulkWriteError as error:
-                        failures = error.details["writeErrors"]
-                        if any(one["code"] != DUPLICATE_KEY for one in failures):
-                            raise
-                        refused += len(failures)
-                    batch = []
-            if refused > wanted / 100:
-                raise Unlike(f"{refused} of {wanted} clones in {process}.{name} have the key of another")
-            made += wanted - refused
-    return made
+
+    def load_one(of: tuple[tuple[str, str], Sequence[Mapping[str, Any]]]) -> int:
+        (process, name), few_of_them = of
+        collection, batch, refused = client[system.database(process)][name], list[dict[str, Any]](), 0
+        wanted = times * len(few_of_them)
+        for number, document in enumerate(clones(few_of_them, wanted), 1):
+            batch.append(document)
+            if len(batch) == BATCH or number == wanted:
+                try:
+                    collection.insert_many(batch, ordered=False)
+                except BulkWriteError as error:
+                    failures = error.details["writeErrors"]
+                    if any(one["code"] != DUPLICATE_KEY for one in failures):
+                        raise
+                    refused += len(failures)
+                batch = []
+        if refused > wanted / 100:
+            raise Unlike(f"{refused} of {wanted} clones in {process}.{name} have the key of another")
+        return wanted - refused
+
+    with (
+        MongoClient[dict[str, Any]](system.mongo_uri, tz_aware=True) as client,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        return sum(pool.map(load_one, documents.items()))
 
 
 def asked(system: System, journeys: Sequence[Journey]) -> list[Asked]:
@@ -165,8 +171,7 @@ async def _run(system: System) -> Part:
     writes, reads = dict[int, Maximum](), dict[int, dict[str, list[float]]]()
     made, loaded_s = 0, 0.0
     async with Journeys(system, relayed) as journeys:
-        cases = await asyncio.gather(*(journeys.file(whole=True) for _ in range(WHOLE)))
-        await asyncio.gather(*(one.ended for one in cases))
+        cases = await journeys.together(WHOLE)
         waiting = await asyncio.gather(*(journeys.file(whole=False, of=triaged) for _ in range(IN_TRIAGE)))
         inbox = topics.INBOX.named(topics.DESK).name
         await system.drained("desk.", [inbox])

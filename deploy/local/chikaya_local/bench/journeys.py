@@ -237,6 +237,23 @@ class Journeys:
 
     # -- loads
 
+    async def together(self, count: int) -> list[Journey]:
+        """So many whole lifecycles at once, to their end.
+
+        Raises:
+            Unlike: one did not come to its end.
+        """
+        journeys = await asyncio.gather(*(self.file(whole=True) for _ in range(count)))
+        for journey in journeys:
+            await self._ended(journey)
+        return journeys
+
+    async def _ended(self, journey: Journey) -> float:
+        try:
+            return await asyncio.wait_for(journey.end, UNFINISHED_AFTER_S)
+        except TimeoutError:
+            raise Unlike(f"on its way for {UNFINISHED_AFTER_S:.0f} s: {journey.stands}") from None
+
     async def closed_loop(self, window: int, ramp_s: float, seconds: float, *, whole: bool) -> tuple[float, int]:
         """Keeps `window` complaints on their way at any time.
 
@@ -251,11 +268,7 @@ class Journeys:
 
         async def one_after_the_other() -> None:
             while time.monotonic() < until:
-                journey = await self.file(whole=whole)
-                try:
-                    ends.append(await asyncio.wait_for(journey.end, UNFINISHED_AFTER_S))
-                except TimeoutError:
-                    raise Unlike(f"on its way for {UNFINISHED_AFTER_S:.0f} s: {journey.stands}") from None
+                ends.append(await self._ended(await self.file(whole=whole)))
 
         await asyncio.gather(*(one_after_the_other() for _ in range(window)))
         counted = sum(begun + ramp_s <= end < until for end in ends)

@@ -16,6 +16,7 @@ RAMP_S, MEASURED_S = 5.0, 20.0
 RATES = (20, 50)
 SHARE_OF_MAXIMUM = 0.8
 TEXTS = 150
+WARM = 16
 
 
 async def sorted_texts(system: System, wanted: int = TEXTS) -> tuple[list[str], list[str]]:
@@ -94,7 +95,7 @@ async def _run(system: System) -> Part:
     latencies: dict[float, tuple[list[float], list[float]]] = {}
     seconds = max(5.0, MEASURED_S * min(1.0, options.scale))
     async with Journeys(system, texts) as journeys:
-        await journeys.closed_loop(16, 0.0, 3.0, whole=True)
+        await journeys.together(WARM)
         for rate in RATES:
             await system.settled()
             latencies[rate] = await journeys.open_loop(rate, seconds)
