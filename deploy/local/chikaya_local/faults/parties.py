@@ -5,13 +5,16 @@ obeyed, a record is sent until Kafka has acknowledged it. What each does next fo
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
+import aiohttp
 import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -26,7 +29,10 @@ from chikaya_local.faults.journeys import Journey
 from chikaya_local.login import SignInFailed, token_for
 from chikaya_local.stack import Stack
 
-CONNECTIONS = 24
+CONNECTIONS = 12
+"""To each service."""
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=20)
+AWAY = (aiohttp.ClientError, TimeoutError, httpx.TransportError)
 ACKNOWLEDGED_WITHIN_MS = 10_000
 GOODBYE_S = 2.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
@@ -106,9 +112,8 @@ class Parties:
         self, stack: Stack, client: Callable[[str], dict[str, Any]], administrations: list[str], rng: random.Random
     ) -> None:
         self._stack, self._rng = stack, rng
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(20, pool=None), limits=httpx.Limits(max_connections=CONNECTIONS)
-        )
+        connections = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS)
+        self._http = aiohttp.ClientSession(connector=connections, timeout=TIMEOUT)
         self.kiosk = Sender(client(f"channel-{KIOSK}"))
         self.administrations = {slug: Sender(client(slug)) for slug in administrations}
         self._token: str | None = None
@@ -120,7 +125,7 @@ class Parties:
         for task in self._at_work:
             task.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)
-        await self._http.aclose()
+        await self._http.close()
         await asyncio.gather(*(sender.close() for sender in (self.kiosk, *self.administrations.values())))
 
     # -- filing
@@ -135,7 +140,7 @@ class Parties:
         receipt = await self._http_until(
             "POST",
             f"{self._stack.url('intake')}/v1/complaints",
-            content=journey.body.encode(),
+            data=journey.body.encode(),
             headers={
                 "X-API-Key": self._stack.secrets.channel_keys["app"],
                 "Idempotency-Key": journey.key,
@@ -147,7 +152,7 @@ class Parties:
         known(journey)
 
     async def _file_at_the_kiosk(self, journey: Journey, known: Callable[[Journey], None]) -> None:
-        submission = httpx.Response(200, content=journey.body.encode()).json()
+        submission = json.loads(journey.body)
         event: Event[Message] = Event(
             id=consequence_id(journey.key, ChannelSubmission.TYPE),
             source=f"/channel/{KIOSK}",
@@ -201,8 +206,9 @@ class Parties:
 
         async def ready(service: str) -> bool:
             try:
-                return (await self._http.get(f"{self._stack.url(service)}/readyz")).is_success
-            except httpx.TransportError:
+                async with self._http.get(f"{self._stack.url(service)}/readyz") as answer:
+                    return answer.ok
+            except AWAY:
                 return False
 
         answers = await asyncio.gather(*map(ready, SERVICES))
@@ -275,18 +281,19 @@ class Parties:
             try:
                 token = await self._signed_in() if staff else None
                 asking = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
-                answer = await self._http.request(method, url, headers=asking, **body)
-            except (httpx.TransportError, SignInFailed):
+                async with self._http.request(method, url, headers=asking, **body) as answer:
+                    status, said = answer.status, await answer.read()
+            except (*AWAY, SignInFailed):
                 await asyncio.sleep(wait)
                 continue
-            if answer.is_success or answer.status_code in also_fine:
-                return dict(answer.json())
-            if staff and answer.status_code == httpx.codes.UNAUTHORIZED:
+            if status < 300 or status in also_fine:
+                return dict(json.loads(said))
+            if staff and status == HTTPStatus.UNAUTHORIZED:
                 self._token = None  # the provider has forgotten its tokens
-            elif answer.status_code in (429, 503):
+            elif status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                 wait = float(answer.headers.get("Retry-After", wait))
             else:
-                raise Unexpected(f"{method} {url.split('/', 3)[-1].split('/')[1]}: HTTP {answer.status_code}")
+                raise Unexpected(f"{method} {url.split('/', 3)[-1].split('/')[1]}: HTTP {status}")
             await asyncio.sleep(wait)
 
     async def _signed_in(self) -> str:

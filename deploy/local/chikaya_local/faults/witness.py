@@ -29,7 +29,7 @@ OUTCOMES = {
     ComplaintTriaged.TYPE: "triaged",
     ComplaintInadmissible.TYPE: "inadmissible",
 }
-POLL_MS, FETCH_BYTES = 100, 64 * 1024
+POLL_MS, FETCH_BYTES = 200, 64 * 1024
 """The broker answers when so many bytes are there or so much time has passed: few fetches, of many records."""
 
 
