@@ -61,7 +61,7 @@ def unavailable() -> Problem:
     return Problem(
         503,
         "Service momentanément indisponible · الخدمة غير متاحة حاليا",
-        "Rien n'a été enregistré : réessayez dans quelques instants. لم يتم تسجيل أي شيء، المرجو إعادة المحاولة.",
+        "Rien n'est confirmé : réessayez dans quelques instants. لم يتم تأكيد أي شيء، المرجو إعادة المحاولة بعد لحظات.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
