@@ -27,6 +27,7 @@ LOCK = Path(__file__).with_name("kafka.lock")
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 ADMIN, BROKER = "admin", "broker"
 SCRAM = "SCRAM-SHA-512"
+OFFSETS_PARTITIONS = 6
 JVM = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 LOG4J = """status=error
 rootLogger.level=${sys:kafka.level}
@@ -314,7 +315,7 @@ class Kafka:
             "default.replication.factor": str(replication),
             "min.insync.replicas": str(in_sync),
             "offsets.topic.replication.factor": str(replication),
-            "offsets.topic.num.partitions": "6",
+            "offsets.topic.num.partitions": str(OFFSETS_PARTITIONS),
             "transaction.state.log.replication.factor": str(replication),
             "transaction.state.log.min.isr": str(in_sync),
             "transaction.state.log.num.partitions": "6",

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from chikaya_contracts import topics
 from chikaya_contracts.envelope import Event, encode
 from chikaya_contracts.messages.routing import ComplaintRouted
 from chikaya_local.faults.audit import Verdict, audit, dead_letters
 from chikaya_local.faults.journeys import Decided, Happened, Journey, Told, Trail, journeys
-from chikaya_local.faults.witness import Place, Witness
+from chikaya_local.faults.witness import OFFSETS, Place, Witness, read_commit
 
 HISTORY = [
     Happened(1, "received", "received", "e1"),
@@ -132,6 +132,18 @@ def test_a_record_that_comes_again_is_a_copy() -> None:
     trail = witness.trails["c1"]
     assert (trail.copies, trail.decisions) == (1, {"d1": Decided(1, "routed", "cnss")})
     assert said == ["c1", "c1"]
+
+
+def test_lag_is_what_was_written_and_not_committed() -> None:
+    witness = Witness({}, [topics.ROUTED], lambda _: None)
+    key = b"\x00\x01" + b"\x00\x0etracking.cases" + b"\x00\x14complaints.routed.v1" + b"\x00\x00\x00\x02"
+    value = b"\x00\x03" + (7).to_bytes(8) + b"\xff\xff\xff\xff"
+    witness.note(ConsumerRecord(OFFSETS, 0, 0, 0, 0, key, value, None, 0, 0, ()))
+    assert read_commit(key, value) == ("tracking.cases", TopicPartition("complaints.routed.v1", 2), 7)
+    assert read_commit(key, None) is None
+    witness.read_to(TopicPartition("complaints.routed.v1", 2), 10)
+    witness.read_to(TopicPartition("complaints.routed.v1", 3), 10)
+    assert witness.lag == 3
 
 
 def test_the_same_seed_files_the_same_complaints() -> None:

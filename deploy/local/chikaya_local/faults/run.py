@@ -18,7 +18,7 @@ from chikaya_local.faults import audit
 from chikaya_local.faults.audit import Verdict
 from chikaya_local.faults.journeys import TOLD, Journey, journeys
 from chikaya_local.faults.parties import Parties
-from chikaya_local.faults.stores import Lag, Stores
+from chikaya_local.faults.stores import Stores
 from chikaya_local.faults.table import Fault, Scene
 from chikaya_local.faults.witness import Place, Witness
 from chikaya_local.kafka import ADMIN
@@ -31,7 +31,7 @@ MORE = {"routing": {"TRIAGE_UNDO_S": "1"}, "notification": {"CLAIM_S": "20"}}
 """An officer's decision rests 1 s instead of 60; what a killed process had claimed to send is free after 20 s."""
 MOST_UNDER_WAY = 1_500
 """Journeys that have not ended; more are not begun until some have."""
-LOOK_EVERY_S, LOOK_AT_LAG_EVERY_S = 0.25, 1.0
+LOOK_EVERY_S = 0.25
 RECOVERED_WITHIN_S, HOLDS_S = 120.0, 2.0
 STANDSTILL_S = 60.0
 OUTCOMES_WITHIN_S = 90
@@ -93,7 +93,7 @@ class Run:
         read = [topic for topic in expand(administrations, list(KAFKA_CHANNELS)) if topic != CATALOGUE_TOPIC]
         self._witness = Witness(self._client(ADMIN), read, self._changed)
         self._parties = Parties(self.stack, self._client, administrations, self._rng)
-        self._lag, self._stores = Lag(self.stack), Stores(self.stack)
+        self._stores = Stores(self.stack)
         self._witnessing = asyncio.create_task(self._witness.run())
         return self
 
@@ -192,9 +192,8 @@ class Run:
     async def _highest_lag(self, seconds: float) -> int:
         highest, until = round(RECORDS_READ * self.rate), monotonic() + seconds
         while monotonic() < until:
-            await asyncio.sleep(LOOK_AT_LAG_EVERY_S)
-            lag = await asyncio.to_thread(self._lag.read)
-            highest = max(highest, lag or 0)
+            await asyncio.sleep(LOOK_EVERY_S)
+            highest = max(highest, self._witness.lag)
         return highest
 
     async def _recovery(self, row: Row, ended: float) -> float | None:
@@ -221,9 +220,7 @@ class Run:
             return "tracking does not show the relay"
         if away := await self._parties.not_ready():
             return f"not ready: {', '.join(away)}"
-        lag = await asyncio.to_thread(self._lag.read)
-        if lag is None:
-            return "the brokers tell no lag"
+        lag = self._witness.lag
         return f"a lag of {lag} records" if lag > row.lag_before else ""
 
     async def _settled(self, row: Row) -> None:
@@ -236,7 +233,7 @@ class Run:
                 self._unsettled = monotonic()
             if self._under_way or not all(map(self._notices_there, row.journeys)):
                 continue
-            if row.spoiled <= self._witness.dead_letters.keys() and await asyncio.to_thread(self._lag.read) == 0:
+            if row.spoiled <= self._witness.dead_letters.keys() and self._witness.lag == 0:
                 return
 
     def _notices_there(self, journey: Journey) -> bool:

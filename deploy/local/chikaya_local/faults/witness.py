@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from struct import unpack_from
 from typing import Any, NamedTuple
 
 import structlog
@@ -18,9 +19,10 @@ from chikaya_contracts.messages.routing import (
     ComplaintTriaged,
     DossierForwarded,
 )
-from chikaya_contracts.topics import Topic
+from chikaya_contracts.topics import SERVICES, Topic
 
 from chikaya_local.faults.journeys import Decided, Happened, Told, Trail
+from chikaya_local.kafka import OFFSETS_PARTITIONS
 
 log = structlog.get_logger()
 
@@ -29,8 +31,27 @@ OUTCOMES = {
     ComplaintTriaged.TYPE: "triaged",
     ComplaintInadmissible.TYPE: "inadmissible",
 }
+OFFSETS = "__consumer_offsets"
 POLL_MS, FETCH_BYTES = 200, 64 * 1024
 """The broker answers when so many bytes are there or so much time has passed: few fetches, of many records."""
+
+
+def read_commit(key: bytes, value: bytes | None) -> tuple[str, TopicPartition, int] | None:
+    """(group, partition, offset) of a record of Kafka's own topic of offsets; None for one that is no commit.
+
+    Source: Kafka's schemas OffsetCommitKey (versions 0 and 1) and OffsetCommitValue, which begins with the offset.
+    """
+    if value is None or unpack_from(">h", key)[0] > 1:
+        return None
+    group, at = _text(key, 2)
+    topic, at = _text(key, at)
+    return group, TopicPartition(topic, unpack_from(">i", key, at)[0]), unpack_from(">q", value, 2)[0]
+
+
+def _text(key: bytes, at: int) -> tuple[str, int]:
+    """A text in Kafka's form, and where it ends."""
+    end = at + 2 + int(unpack_from(">h", key, at)[0])
+    return key[at + 2 : end].decode(), end
 
 
 class Place(NamedTuple):
@@ -53,6 +74,8 @@ class Witness:
     def __init__(self, client: dict[str, Any], read: Sequence[Topic], changed: Callable[[str], None]) -> None:
         self._client, self._changed = client, changed
         self._partitions = [TopicPartition(topic.name, number) for topic in read for number in range(topic.partitions)]
+        self._partitions += [TopicPartition(OFFSETS, number) for number in range(OFFSETS_PARTITIONS)]
+        self._committed: dict[tuple[str, TopicPartition], int] = {}
         self._places: dict[TopicPartition, int] = dict.fromkeys(self._partitions, 0)
         self.trails: defaultdict[str, Trail] = defaultdict(Trail)
         self.receipts: defaultdict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
@@ -89,10 +112,25 @@ class Witness:
         for partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
             for record in records:
                 self.note(record)
-            self._places[partition] = records[-1].offset + 1
+            self.read_to(partition, records[-1].offset + 1)
+
+    def read_to(self, partition: TopicPartition, offset: int) -> None:
+        """Keeps the place: all records before `offset` have been noted."""
+        self._places[partition] = offset
+
+    @property
+    def lag(self) -> int:
+        """Records that the witness has read and the services have not committed, over all their consumer groups."""
+        committed = self._committed.items()
+        return sum(max(0, self._places.get(partition, 0) - offset) for (_, partition), offset in committed)
 
     def note(self, record: ConsumerRecord) -> None:
         """Takes one record in; what is no valid message is passed over."""
+        if record.topic == OFFSETS:
+            if (commit := read_commit(record.key, record.value)) and commit[0].split(".")[0] in SERVICES:
+                group, partition, offset = commit
+                self._committed[group, partition] = offset
+            return
         headers = dict(record.headers)
         if record.topic.endswith(".dead-letters.v1"):
             original = (headers["dl_topic"], headers["dl_partition"], headers["dl_offset"])
