@@ -9,7 +9,7 @@ from .figures import Part, Plot, Table
 from .system import Options, System
 
 INSTANCES = (1, 2, 4)
-MEASURED, ON_ONE_PARTITION = 2_400, 600
+WARM, MEASURED, ON_ONE_PARTITION = 60, 2_400, 600
 RECORD_MONTH = 342_115
 """Complaints in the month that had most, in 2020."""
 TIMES = 10
@@ -21,12 +21,13 @@ def _drain(system: System, instances: int, first: int, count: int, partition: in
     """Records a second, and seconds of processor time of all instances together for each second."""
     key = system.stack.secrets.verifier_key.encode()
     events = [workload.life(number, key).submitted for number in range(first, first + count)]
-    asyncio.run(system.fill(events, partition))
+    few = [workload.life(first + count + number, key).submitted for number in range(WARM)]
     names = ["routing", *(f"routing:{number}" for number in range(2, instances + 1))]
     system.stack.start(*names)
     system.stack.wait_ready(*names)
+    asyncio.run(system.worked_off(few, "routing", [topics.ROUTED.name]))
     before = sum(system.cpu_s(*names).values())
-    drained = asyncio.run(system.drained("routing.", [topics.SUBMITTED.name], [topics.ROUTED.name]))
+    drained = asyncio.run(system.worked_off(events, "routing", [topics.ROUTED.name], partition))
     used = sum(system.cpu_s(*names).values()) - before
     system.stack.stop(*names)
     return count / drained.seconds, used / drained.seconds
@@ -42,7 +43,7 @@ def run(options: Options) -> Part:
     with System.running("scale", options) as system:
         one_partition, _ = _drain(system, 1, 0, few, 0)
         found = {
-            instances: _drain(system, instances, few + number * count, count, None)
+            instances: _drain(system, instances, (number + 1) * (count + few), count, None)
             for number, instances in enumerate(INSTANCES)
         }
     alone = found[INSTANCES[0]][0]

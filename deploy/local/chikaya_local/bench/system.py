@@ -282,6 +282,23 @@ class System:
             finally:
                 await consumer.stop()
 
+    async def worked_off(
+        self, events: Sequence[Event[Message]], service: str, outputs: Sequence[str], partition: int | None = None
+    ) -> "Drained":
+        """Writes events as fast as it can, and waits until a service that runs has worked them off.
+
+        Returns:
+            How long that took, from the first that was written to the last movement.
+
+        Raises:
+            TookTooLong: there was no end of it.
+        """
+        begun = time.monotonic()
+        await self.fill(events, partition)
+        filled_s = time.monotonic() - begun
+        drained = await self.drained(f"{service}.", sorted({event.topic for event in events}), outputs)
+        return Drained(filled_s + drained.seconds, drained.out)
+
     async def settled(self) -> float:
         """Waits until no service has anything left to do.
 
