@@ -36,8 +36,16 @@ POLL_MS, FETCH_BYTES = 200, 64 * 1024
 """The broker answers when so many bytes are there or so much time has passed: few fetches, of many records."""
 
 
-def read_commit(key: bytes, value: bytes | None) -> tuple[str, TopicPartition, int] | None:
-    """(group, partition, offset) of a record of Kafka's own topic of offsets; None for one that is no commit.
+class Commit(NamedTuple):
+    """What a consumer group has read of a partition: all before `offset`."""
+
+    group: str
+    partition: TopicPartition
+    offset: int
+
+
+def read_commit(key: bytes, value: bytes | None) -> Commit | None:
+    """A record of Kafka's own topic of offsets, understood; None for one that is no commit.
 
     Source: Kafka's schemas OffsetCommitKey (versions 0 and 1) and OffsetCommitValue, which begins with the offset.
     """
@@ -45,7 +53,7 @@ def read_commit(key: bytes, value: bytes | None) -> tuple[str, TopicPartition, i
         return None
     group, at = _text(key, 2)
     topic, at = _text(key, at)
-    return group, TopicPartition(topic, unpack_from(">i", key, at)[0]), unpack_from(">q", value, 2)[0]
+    return Commit(group, TopicPartition(topic, unpack_from(">i", key, at)[0]), unpack_from(">q", value, 2)[0])
 
 
 def _text(key: bytes, at: int) -> tuple[str, int]:
@@ -127,9 +135,9 @@ class Witness:
     def note(self, record: ConsumerRecord) -> None:
         """Takes one record in; what is no valid message is passed over."""
         if record.topic == OFFSETS:
-            if (commit := read_commit(record.key, record.value)) and commit[0].split(".")[0] in SERVICES:
-                group, partition, offset = commit
-                self._committed[group, partition] = offset
+            commit = read_commit(record.key, record.value)
+            if commit and commit.group.split(".")[0] in SERVICES:
+                self._committed[commit.group, commit.partition] = commit.offset
             return
         headers = dict(record.headers)
         if record.topic.endswith(".dead-letters.v1"):
