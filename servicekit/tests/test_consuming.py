@@ -170,25 +170,6 @@ async def test_too_many_dead_letters_in_a_row_stop_the_consumer(kafka: Any) -> N
     assert batches.IN_A_ROW <= len(failed) < batches.IN_A_ROW + topics.SUPPLEMENTS.partitions
 
 
-async def test_bad_records_among_good_ones_stop_nobody(kafka: Any) -> None:
-    good = [supplement(ids.new_id()) for _ in range(2 * batches.IN_A_ROW)]
-    done: list[str] = []
-
-    async def handle(batch: Sequence[Event[Message]]) -> None:
-        done.extend(event.id for event in batch)
-
-    producer = AIOKafkaProducer(**kafka.client("tracking"), acks="all")
-    await producer.start()
-    for event in good:
-        await producer.send(topics.SUPPLEMENTS.name, b"no JSON", key=b"mixed", partition=0)
-        topic, key, value, headers = encode(event)
-        await producer.send(topic, value, key=key, headers=headers, partition=0)
-    await producer.stop()
-    async with consuming_process(kafka, "mixed", handle) as client:
-        await until(lambda: {event.id for event in good} <= set(done))
-        assert (await client.get("/readyz")).status_code == 200
-
-
 async def test_rubbish_from_one_outsider_stops_nobody_else(kafka: Any) -> None:
     topic, done = topics.CHANNEL_SUBMISSIONS.named("kiosk").name, []
 
