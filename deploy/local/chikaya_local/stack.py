@@ -426,7 +426,8 @@ def free_ports(first: int = 21_000, last: int = 32_000, *, instances: int = 1) -
     """
     size = 100 * instances
     start = first + os.getpid() % 50 * 100  # test runs that begin together look in different places
-    for block in [*range(start, last - size + 1, 100), *range(first, start, 100)]:
+    end = last - size + 1
+    for block in [*range(start, end, 100), *range(first, min(start, end), 100)]:
         if all(_is_free(port) for port in range(block, block + size)):
             return Ports(block=block)
     raise CannotStart(f"no {size} neighbouring ports are free between {first} and {last}")
