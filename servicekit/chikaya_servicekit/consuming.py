@@ -33,7 +33,7 @@ from .telemetry import BATCHES
 log = structlog.get_logger()
 
 LANES_AHEAD = 2  # batches that may gather in a lane before its partitions are paused
-COMMIT_EVERY_S = 0.1
+COMMIT_EVERY_S, COMMIT_WITHIN_S = 0.1, 10.0
 SETTLE_WITHIN_S = 8.0  # for what is in hand when partitions are taken away or the process is to leave
 
 
@@ -225,8 +225,9 @@ class ConsumerRun(ConsumerRebalanceListener):
         if not offsets:
             return True
         try:
-            await self._kafka.commit(offsets)
-        except (KafkaError, IllegalStateError) as error:
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await self._kafka.commit(offsets)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.info("offsets not committed", consumer=self.consumer.name, error=type(error).__name__)
             if self._lanes is lanes:  # else partitions were taken away meanwhile
                 self._done = offsets | self._done

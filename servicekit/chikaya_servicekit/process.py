@@ -240,6 +240,8 @@ def serve(process: Process) -> None:
         process.app,
         host=settings.host,
         port=settings.port,
+        # On uvloop, a connection that broke raises what aiokafka does not expect: its client then stands still, unseen.
+        loop="asyncio",
         log_config=None,
         access_log=False,
         server_header=False,
