@@ -93,7 +93,7 @@ class ConsumerRun(ConsumerRebalanceListener):
         self._done: dict[TopicPartition, int] = {}
         self._committing: asyncio.Task[None] | None = None
         self._known, self._learning = False, asyncio.Lock()
-        self._leaving = False
+        self._leaving = self._rebalancing = False
 
     @property
     def held_by(self) -> str | None:
@@ -132,8 +132,8 @@ class ConsumerRun(ConsumerRebalanceListener):
         mine = kafka.assignment()
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
-            if self._leaving or partition not in mine:
-                continue  # polled just before it was taken away: another instance reads it
+            if self._leaving or self._rebalancing or partition not in mine:
+                continue  # polled just before it was taken away: who is given it reads it from what was committed
             lane = self._lanes.setdefault(partition if self._families else record.partition, _Lane())
             lane.waiting.append(record)
             if len(lane.waiting) >= LANES_AHEAD * self.consumer.max_records and partition not in lane.paused:
@@ -238,10 +238,12 @@ class ConsumerRun(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Before another instance gets a partition, what is in hand is finished and committed."""
+        self._rebalancing = True
         await self._settle()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Lanes are made when records come."""
+        """Comes before any of their records: where to read from has yet to be asked. Lanes are made for records."""
+        self._rebalancing = False
 
     async def leave(self) -> None:
         """Takes no more, finishes what is in hand, commits."""

@@ -5,19 +5,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from chikaya_contracts import ids, topics
 from chikaya_contracts.envelope import Event, Message, encode
 from chikaya_contracts.messages.channel import ChannelSubmission
 from chikaya_contracts.messages.requests import ComplaintSupplemented
 from chikaya_contracts.topics import Topic
-from chikaya_servicekit import batches, replay
+from chikaya_servicekit import batches, consuming, replay
 from chikaya_servicekit.consuming import Consumer
 from chikaya_servicekit.faults import DependencyDown
+from chikaya_servicekit.letters import Letters
 from chikaya_servicekit.process import Process
 from chikaya_servicekit.publishing import KafkaPublisher
 from chikaya_servicekit.settings import ServiceSettings
@@ -461,3 +462,45 @@ async def test_instances_come_and_go_and_each_record_is_handled_once(kafka: Any)
         await putting  # … and has left
         await until(lambda: mine <= set(done))
     assert sorted(key for key in done if key in mine) == sorted(mine)
+
+
+async def test_what_was_polled_just_before_a_rebalance_is_left_to_who_is_given_it() -> None:
+    done: list[str] = []
+
+    async def handle(batch: Sequence[Event[Message]]) -> None:
+        done.extend(event.data.key for event in batch)
+
+    class Polled:
+        """The Kafka consumer, as far as it is asked."""
+
+        committed: ClassVar[dict[TopicPartition, int]] = {}
+
+        def assignment(self) -> set[TopicPartition]:
+            return {TopicPartition(topics.SUPPLEMENTS.name, 0)}
+
+        async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+            self.committed |= offsets
+
+    class Known(Letters):
+        async def caught_up(self) -> None:
+            return
+
+    publisher = KafkaPublisher("routing", {})
+    consumer = Consumer("tests", [topics.SUPPLEMENTS], handle)
+    run = consuming.ConsumerRun(consumer, "routing", publisher, Known("routing", {}), lambda: NOW, ())
+    polled: Any = Polled()
+
+    def poll(offset: int) -> None:
+        topic, key, value, headers = encode(supplement(f"c{offset}"))
+        run._take([ConsumerRecord(topic, 0, offset, 0, 0, key, value, None, 9, 9, headers)], polled)
+
+    poll(0)
+    await until(lambda: done == ["c0"])
+    await run.on_partitions_revoked(set())
+    assert polled.committed == {TopicPartition(topics.SUPPLEMENTS.name, 0): 1}
+    poll(1)
+    await run.on_partitions_assigned(set())
+    poll(1)
+    await until(lambda: done == ["c0", "c1"])
+    await run.leave()
+    assert polled.committed == {TopicPartition(topics.SUPPLEMENTS.name, 0): 2}
