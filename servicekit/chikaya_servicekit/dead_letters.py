@@ -207,12 +207,6 @@ class Ledger:
         """How many letters are open."""
         return len(self._open)
 
-    @property
-    def any_blocking(self) -> bool:
-        """Whether `blocking` can hold anything back: also while nothing is open, since a replay may still be on its
-        way."""
-        return bool(self._queues)
-
     def open(self) -> list[DeadLetter]:
         """The open letters, in order of position."""
         return sorted(self._open.values(), key=lambda letter: letter.order)
