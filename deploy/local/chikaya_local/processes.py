@@ -30,12 +30,16 @@ def inherited_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CHIKAYA_")}
 
 
+UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
+"""Run by `sh` with our process id before the command: we may have ended before our death was to be told (prctl(2))."""
+
+
 @cache
 def dies_with_parent() -> tuple[str, ...]:
     """What comes before a command so that it is asked to end when the thread that has spawned it ends, however that
     comes about; nothing where the system cannot do that. Spawn from a thread that stays."""
     setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
+    return (setpriv, "--pdeathsig", "TERM", "sh", "-c", UNLESS_ORPHANED, str(os.getpid())) if setpriv else ()
 
 
 def spawn(command: Command) -> subprocess.Popen[bytes]:
